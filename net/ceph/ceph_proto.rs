@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The pure half of libceph: wire formats, CRUSH, and protocol state machines.
+//!
+//! No locks, no I/O, no C. The same files are compiled by Kbuild into libceph.ko
+//! and by cargo (tools/testing/host) for tests and fuzzing.
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation
+)]
+
+#[cfg(CONFIG_RUST)]
+const __LOG_PREFIX: &[u8] = b"libceph\0";
+
+pub mod errno;
+
+/// Bytes known: encodings of Ceph's types and messages.
+pub mod wire {
+    #[path = "../wire/decode.rs"]
+    pub mod decode;
+    #[path = "../wire/encode.rs"]
+    pub mod encode;
+    #[path = "../wire/types.rs"]
+    pub mod types;
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Functions for what bindgen cannot see: inline functions and macros. One file
+ * per subsystem, sorted.
+ */
+#include "bindings_helper.h"
+
+/* bindgen reads this file too: it must see the functions as global there. */
+#define __rust_helper
+
+#include "crypto.c"
+#include "fs.c"
+#include "mm.c"
+#include "net.c"
+#include "sync.c"

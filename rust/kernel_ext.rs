@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Safe abstractions that the `kernel` crate of Linux 7.2 lacks.
+//!
+//! Nothing here knows of Ceph.
+use kernel_ext_bindings as bindings;
+
+#[allow(non_upper_case_globals)]
+const __LOG_PREFIX: &[u8] = b"kernel_ext\0";
+
+#[allow(unused_imports)]
+use bindings as _;

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# modules.sh [-k stock|debug|DIR] [-o OUT] [MAKE-ARGUMENT...]
+# Builds libceph.ko and ceph.ko against a prepared kernel, in the toolbox.
+# DIR is a prepared build folder under the cache. Prints the output folder.
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+need_root
+"$TESTING/toolbox/build.sh"
+
+kernel=stock out=
+while getopts k:o: o; do
+	case $o in
+	k) kernel=$OPTARG ;;
+	o) out=$OPTARG ;;
+	*) exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+
+case $kernel in
+stock | debug) dir=$("$TESTING/kernel/build.sh" "$kernel") ;;
+*) dir=$kernel kernel=$(basename "$kernel") ;;
+esac
+: "${out:=$CACHE/out/$(key "$TOP")/$kernel}"
+mkdir -p "$out"
+
+toolchain=CC=x86_64-linux-gnu-gcc-14
+grep -q '^CONFIG_CC_IS_CLANG=y' "$dir/.config" && toolchain=LLVM=1
+
+build() {
+	in_toolbox make -C "$(box_path "$dir")" M=/src MO="$(box_path "$out")" \
+		"$toolchain" -j"$(nproc)" "${@:-modules}" >&2
+}
+with_lock "out-$(key "$out")" build "$@"
+echo "$out"
