@@ -22,5 +22,8 @@ include!(concat!(env!("KERNEL_EXT_OBJ"), "/bindings_generated.rs"));
 pub use helpers::*;
 mod helpers {
     use super::*;
-    include!(concat!(env!("KERNEL_EXT_OBJ"), "/bindings_helpers_generated.rs"));
+    include!(concat!(
+        env!("KERNEL_EXT_OBJ"),
+        "/bindings_helpers_generated.rs"
+    ));
 }

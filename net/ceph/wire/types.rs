@@ -299,7 +299,10 @@ mod tests {
 
     #[test]
     fn addresses_round_trip() -> Result {
-        let v4 = addr(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)), 3300));
+        let v4 = addr(SocketAddr::new(
+            IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)),
+            3300,
+        ));
         let v6 = addr(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 3300));
         for addr in [v4, v6, EntityAddr::BLANK] {
             let mut e = Encoder::new();
@@ -314,6 +317,18 @@ mod tests {
                 assert!(AddrVec::decode(&mut Decoder::new(short)).is_err());
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(not(CONFIG_RUST))]
+    fn memory_is_bounded() -> Result {
+        let mut e = Encoder::new();
+        e.u8(2)?.u32(20)?;
+        for port in 0..20 {
+            addr(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).encode(&mut e)?;
+        }
+        kernel::host::check_decoder(e.as_slice(), |b| AddrVec::decode(&mut Decoder::new(b)));
         Ok(())
     }
 
