@@ -4,6 +4,8 @@
 
 use kernel::prelude::*;
 
+pub mod messenger;
+
 module! {
     type: LibCeph,
     name: "libceph",

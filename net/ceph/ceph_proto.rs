@@ -24,6 +24,8 @@ pub mod wire {
     pub mod decode;
     #[path = "../wire/encode.rs"]
     pub mod encode;
+    #[path = "../wire/msgr2.rs"]
+    pub mod msgr2;
     #[path = "../wire/types.rs"]
     pub mod types;
 }

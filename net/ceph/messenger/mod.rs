@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The messenger: sessions with daemons over msgr2.1.
+//!
+//! * [`Messenger`] is what all connections of one client share: who the client is.
+//! * [`Connection`] is a session with one daemon. It is an actor: its work item
+//!   alone owns the protocol state and the socket.
+//! * [`ConnectionOps`] is how it calls its owner.
+//! * [`Message`] goes out, [`Incoming`] comes in.
+use core::net::{IpAddr, SocketAddr};
+use kernel::{new_spinlock, prelude::*, sync::Arc, sync::SpinLock};
+
+use ceph_proto::wire::types::{AddrType, EntityAddr, EntityName, EntityType};
+
+mod connection;
+mod message;
+mod ops;
+
+pub use connection::{Connection, Policy};
+pub use message::{Header, Incoming, Message, Parts, PRIO_DEFAULT};
+pub use ops::{
+    Alloc, AuthBadMethod, AuthKeys, AuthRequest, ConnectionOps, CON_MODE_CRC, CON_MODE_SECURE,
+};
+
+/// Features that this client knows: those of the C client
+/// (`CEPH_FEATURES_SUPPORTED_DEFAULT`).
+pub const FEATURES_SUPPORTED: u64 = features(&[
+    1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 18, 21, 23, 25, 27, 28, 29, 30, 35, 36, 37, 39, 40, 41, 42,
+    43, 47, 48, 56, 57, 58, 59, 61,
+]);
+/// `CEPH_FEATURE_MSG_AUTH`.
+pub const FEATURE_MSG_AUTH: u64 = features(&[23]);
+
+/// A mask of feature bits. Every bit but 1 (`NOSRCADDR`), which is older, means
+/// something only together with the incarnation bits of its release.
+const fn features(bits: &[u32]) -> u64 {
+    let mut mask = 0;
+    let mut i = 0;
+    while i < bits.len() {
+        mask |= 1 << bits[i];
+        i += 1;
+    }
+    mask
+}
+
+/// What a [`Messenger`] is told by the mount options.
+pub struct Config {
+    /// Address to show to servers; if `None`, the one that the first monitor sees.
+    pub ip: Option<IpAddr>,
+    /// Whether data is checksummed on receipt (all but `nocrc`).
+    pub verify_data: bool,
+    /// Whether sockets send small segments at once (all but `notcp_nodelay`).
+    pub nodelay: bool,
+    /// Features that a server must have.
+    pub required: u64,
+    /// Tells this client from others at the same address; not 0.
+    pub nonce: u32,
+}
+
+/// What the connections of a client share.
+#[pin_data]
+pub struct Messenger {
+    pub(crate) config: Config,
+    /// Innermost lock; nothing is called with it held.
+    #[pin]
+    state: SpinLock<State>,
+}
+
+struct State {
+    addr: EntityAddr,
+    global_id: u64,
+    global_seq: u64,
+}
+
+impl Messenger {
+    /// Makes a messenger in the network namespace of the calling task.
+    pub fn new(config: Config) -> Result<Arc<Self>> {
+        let addr = EntityAddr {
+            kind: AddrType::ANY,
+            nonce: config.nonce,
+            sock: config.ip.map(|ip| SocketAddr::new(ip, 0)),
+        };
+        Arc::pin_init(
+            try_pin_init!(Self {
+                config,
+                state <- new_spinlock!(
+                    State {
+                        addr,
+                        global_id: 0,
+                        global_seq: 0,
+                    },
+                    "ceph::Messenger::state"
+                ),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The client's address, blank until a peer told what it looks like.
+    pub fn addr(&self) -> EntityAddr {
+        self.state.lock().addr
+    }
+
+    /// The client's name: `client` and its global id, 0 before it has one.
+    pub fn name(&self) -> EntityName {
+        EntityName {
+            kind: EntityType::CLIENT,
+            num: self.state.lock().global_id,
+        }
+    }
+
+    /// Says what global id the monitors gave.
+    pub fn set_global_id(&self, global_id: u64) {
+        self.state.lock().global_id = global_id;
+    }
+
+    /// Takes over the address that a peer sees if there is none yet.
+    pub(crate) fn learn_addr(&self, seen: &EntityAddr) {
+        let mut state = self.state.lock();
+        if state.addr.is_blank() {
+            if let Some(sock) = seen.sock {
+                state.addr.sock = Some(SocketAddr::new(sock.ip(), 0));
+            }
+        }
+    }
+
+    /// A number for a connection attempt, larger than all before and than `above`.
+    pub(crate) fn next_global_seq(&self, above: u64) -> u64 {
+        let mut state = self.state.lock();
+        state.global_seq = state.global_seq.max(above).saturating_add(1);
+        state.global_seq
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a connection asks of its owner.
+use kernel::{prelude::*, sync::Arc};
+
+pub use ceph_proto::wire::msgr2::{AuthBadMethod, AuthRequest, CON_MODE_CRC, CON_MODE_SECURE};
+
+use super::{
+    connection::Connection,
+    message::{Header, Incoming},
+};
+
+/// What to do with a message that is about to be read.
+pub enum Alloc {
+    /// Read it and throw it away; it counts as received.
+    Skip,
+    /// Read it into memory of the messenger's own, data too.
+    Accept,
+}
+
+/// Outcome of an authentication.
+pub struct AuthKeys {
+    /// Key that signs the handshake; empty for a method without keys.
+    pub session_key: KVVec<u8>,
+    /// Secret for encryption of the connection; empty in crc mode.
+    pub con_secret: KVVec<u8>,
+}
+
+/// The owner of a connection: a session with one daemon.
+///
+/// All methods are called from the connection's work item, one at a time, in
+/// process context, with no lock of the messenger held; they may sleep, and may
+/// call any method of the connection. They must not wait for a message of the same
+/// connection, and allocations in them are implicitly `GFP_NOIO`.
+///
+/// The connection holds its owner from [`Connection::open`] to
+/// [`Connection::close`].
+pub trait ConnectionOps: Send + Sync {
+    /// A message with this head is about to be read. What `alloc_msg` is not
+    /// prepared for, it skips.
+    fn alloc_msg(&self, con: &Arc<Connection>, header: &Header) -> Alloc;
+
+    /// A message came in.
+    fn dispatch(&self, con: &Arc<Connection>, msg: Incoming);
+
+    /// The connection broke. A lossless one, or one that was never established,
+    /// tries again by itself; a lossy one that was established has lost its
+    /// messages and is closed until it is opened again.
+    fn fault(&self, _con: &Arc<Connection>) {}
+
+    /// The peer has forgotten the session (lossless connections only). All that
+    /// was queued is gone; a new session follows by itself.
+    fn peer_reset(&self, _con: &Arc<Connection>) {}
+
+    /// How to authenticate; the answer's modes are tried in order.
+    ///
+    /// # Errors
+    ///
+    /// An error here and below is a fault of the connection.
+    fn auth_request(&self, con: &Arc<Connection>) -> Result<AuthRequest>;
+
+    /// The peer has something to say before it decides; the answer is sent back.
+    fn auth_more(&self, con: &Arc<Connection>, payload: &[u8]) -> Result<KVVec<u8>>;
+
+    /// The peer is content. `con_mode` is one of the modes that were asked for.
+    fn auth_done(
+        &self,
+        con: &Arc<Connection>,
+        global_id: u64,
+        con_mode: u32,
+        payload: &[u8],
+    ) -> Result<AuthKeys>;
+
+    /// The peer refuses the method or the modes. If this returns `Ok`,
+    /// [`auth_request`](Self::auth_request) is asked again at once; return an error
+    /// if there is nothing else to try.
+    fn auth_bad_method(&self, con: &Arc<Connection>, bad: &AuthBadMethod) -> Result;
+}
