@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# lab.sh [-k stock|debug] [-n] [-r RUN] PROGRAM [ARGUMENT...]
+# Runs a Python program of this checkout (a path below tools/testing) in a lab:
+# in the toolbox, as PID 1 of a process namespace, with a network and mounts of
+# its own. Whatever it starts ends with it, however it ends. It gets
+#   LAB_RUN      a folder of this run for logs, kept afterwards
+#   LAB_GUEST    root.ext4 and initrd.gz, LAB_KERNEL the kernel image
+#   LAB_MODULES  the folder of libceph.ko and ceph.ko, built first (not with -n)
+# -r names the folder LAB_RUN; without it, one is made.
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+need_root
+
+kernel=stock build=yes run=
+while getopts k:nr: o; do
+	case $o in
+	k) kernel=$OPTARG ;;
+	n) build= ;;
+	r) run=$OPTARG ;;
+	*) exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+
+"$TESTING/toolbox/build.sh"
+guest=$("$TESTING/guest/build.sh")
+if [ -n "$build" ]; then
+	LOGDIR=${run:-$CACHE/logs} step "build libceph.ko and ceph.ko" "$TESTING/kernel/modules.sh" -k "$kernel"
+fi
+modules=$CACHE/out/$(key "$TOP")/$kernel
+mkdir -p "$modules"
+
+image=$guest/vmlinuz kmods=
+if [ "$kernel" != stock ]; then
+	dir=$("$TESTING/kernel/build.sh" "$kernel")
+	image=$dir/arch/x86/boot/bzImage kmods=$dir/lab-modules
+	install_kmods() {
+		[ -e "$kmods/.complete" ] && return
+		rm -rf "$kmods"
+		in_toolbox bash -ec '
+			make -C "$1" INSTALL_MOD_PATH="$1/lab-modules.root" LLVM=1 modules_install
+			mv "$1"/lab-modules.root/lib/modules/* "$1/lab-modules"
+			rm -rf "$1/lab-modules.root"' kmods "$(box_path "$dir")" >&2
+		touch "$kmods/.complete"
+	}
+	with_lock "lab-modules-$(key "$dir")" install_kmods
+fi
+
+if [ -z "$run" ]; then
+	mkdir -p "$CACHE/run"
+	run=$(mktemp -d "$CACHE/run/$(date +%H%M%S)-XXXX")
+fi
+echo $$ >"$run/pid"
+
+program=$1
+shift
+lab() {
+	in_toolbox LAB_RUN="$(box_path "$run")" LAB_HOST_RUN="$run" LAB_GUEST="$(box_path "$guest")" \
+		LAB_KERNEL="$(box_path "$image")" LAB_KERNEL_NAME="$kernel" \
+		LAB_KMODS="${kmods:+$(box_path "$kmods")}" LAB_MODULES="$(box_path "$modules")" \
+		PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+		PYTHONPATH=/src/tools/testing/qemu:/src/tools/testing/cluster:/src/tools/testing/integration \
+		setpriv --pdeathsig KILL unshare --net --pid --fork --kill-child --propagation unchanged --mount-proc \
+		python3 "/src/tools/testing/$program" "$@"
+}
+
+# Not in the foreground: bash runs traps only between commands.
+lab "$@" <&0 &
+child=$!
+end() {
+	# The child's only descendant is PID 1 of the lab (unshare forwards nothing).
+	kill -KILL "$child" 2>/dev/null || true
+	pkill -KILL -P "$child" 2>/dev/null || true
+}
+trap 'end; exit 143' TERM INT HUP
+wait "$child"
