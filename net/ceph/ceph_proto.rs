@@ -20,12 +20,30 @@ pub mod errno;
 
 /// Bytes known: encodings of Ceph's types and messages.
 pub mod wire {
+    #[path = "../wire/auth.rs"]
+    pub mod auth;
     #[path = "../wire/decode.rs"]
     pub mod decode;
     #[path = "../wire/encode.rs"]
     pub mod encode;
+    #[path = "../wire/mon.rs"]
+    pub mod mon;
+    #[path = "../wire/monmap.rs"]
+    pub mod monmap;
     #[path = "../wire/msgr2.rs"]
     pub mod msgr2;
+    #[path = "../wire/secret.rs"]
+    pub mod secret;
     #[path = "../wire/types.rs"]
     pub mod types;
+}
+
+/// Order of events known: protocol state machines.
+pub mod machine {
+    #[path = "../machine/auth.rs"]
+    pub mod auth;
+    #[path = "../machine/hunt.rs"]
+    pub mod hunt;
+    #[path = "../machine/subs.rs"]
+    pub mod subs;
 }

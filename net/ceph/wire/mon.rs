@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Messages between a client and the monitors (Ceph: src/messages/M*.h).
+//!
+//! Each function makes or reads the front of one message.
+use kernel::prelude::*;
+
+use super::{decode::Decoder, encode::Encoder, types::Fsid};
+use crate::errno::ebadmsg;
+
+/// Message types (`CEPH_MSG_*`) to and from a monitor.
+pub mod kind {
+    #![allow(missing_docs)]
+    pub const MON_MAP: u16 = 4;
+    pub const STATFS: u16 = 13;
+    pub const STATFS_REPLY: u16 = 14;
+    pub const MON_SUBSCRIBE: u16 = 15;
+    pub const MON_SUBSCRIBE_ACK: u16 = 16;
+    pub const AUTH: u16 = 17;
+    pub const AUTH_REPLY: u16 = 18;
+    pub const MON_GET_VERSION: u16 = 19;
+    pub const MON_GET_VERSION_REPLY: u16 = 20;
+    pub const MDS_MAP: u16 = 21;
+    pub const OSD_MAP: u16 = 41;
+    pub const MON_COMMAND: u16 = 50;
+    pub const MON_COMMAND_ACK: u16 = 51;
+    pub const FS_MAP_USER: u16 = 103;
+}
+
+/// `ceph_mon_request_header`: version, rank and tid that a client leaves empty.
+fn header(e: &mut Encoder) -> Result<&mut Encoder> {
+    e.u64(0)?.i16(-1)?.u64(0)
+}
+
+fn skip_header(d: &mut Decoder<'_>) -> Result {
+    d.skip(18)
+}
+
+/// `MAuth`: a request of the authentication protocol.
+pub fn auth(method: u32, request: &[u8]) -> Result<KVVec<u8>> {
+    let mut e = Encoder::new();
+    header(&mut e)?.u32(method)?.blob(request)?;
+    Ok(e.into_vec())
+}
+
+/// `MAuthReply`.
+pub struct AuthReply<'a> {
+    /// Method.
+    pub method: u32,
+    /// 0 or a negative errno.
+    pub result: i32,
+    /// The client's number.
+    pub global_id: u64,
+    /// Of the method.
+    pub payload: &'a [u8],
+}
+
+impl<'a> AuthReply<'a> {
+    /// Takes the reply.
+    pub fn decode(front: &'a [u8]) -> Result<Self> {
+        let mut d = Decoder::new(front);
+        let reply = Self {
+            method: d.u32()?,
+            result: d.i32()?,
+            global_id: d.u64()?,
+            payload: d.blob()?,
+        };
+        // The result in words.
+        d.blob()?;
+        Ok(reply)
+    }
+}
+
+/// One map that is subscribed to.
+pub struct SubscribeItem<'a> {
+    /// Name of the map.
+    pub name: &'a str,
+    /// File system, for the MDS map of one (`mdsmap.<id>`).
+    pub fs: Option<i32>,
+    /// First epoch that is wanted; 0 for the newest.
+    pub start: u64,
+    /// Only once.
+    pub onetime: bool,
+}
+
+/// `MMonSubscribe` version 2.
+pub fn subscribe(items: &[SubscribeItem<'_>]) -> Result<KVVec<u8>> {
+    let mut e = Encoder::new();
+    e.length(items.len())?;
+    for item in items {
+        e.sized(|e| {
+            e.bytes(item.name.as_bytes())?;
+            if let Some(fs) = item.fs {
+                e.u8(b'.')?;
+                decimal(e, fs)?;
+            }
+            Ok(())
+        })?;
+        e.u64(item.start)?.bool(item.onetime)?;
+    }
+    Ok(e.into_vec())
+}
+
+/// Adds a number as text.
+fn decimal(e: &mut Encoder, number: i32) -> Result {
+    use core::fmt::Write;
+    struct Out<'a>(&'a mut Encoder);
+    impl Write for Out<'_> {
+        fn write_str(&mut self, s: &str) -> core::fmt::Result {
+            self.0.bytes(s.as_bytes()).map_err(|_| core::fmt::Error)?;
+            Ok(())
+        }
+    }
+    write!(Out(e), "{number}").map_err(|_| ENOMEM)
+}
+
+/// Takes `MMonSubscribeAck`: for how many seconds the subscription is valid, and
+/// the cluster.
+pub fn subscribe_ack(front: &[u8]) -> Result<(u32, Fsid)> {
+    let mut d = Decoder::new(front);
+    Ok((d.u32()?, Fsid::decode(&mut d)?))
+}
+
+/// `MStatfs` version 2: of the cluster, or of the data pool of a file system.
+pub fn statfs(fsid: &Fsid, pool: Option<u64>) -> Result<KVVec<u8>> {
+    let mut e = Encoder::new();
+    header(&mut e)?.bytes(&fsid.0)?;
+    e.bool(pool.is_some())?.u64(pool.unwrap_or(u64::MAX))?;
+    Ok(e.into_vec())
+}
+
+/// `ceph_statfs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statfs {
+    /// Size in KiB.
+    pub kb: u64,
+    /// Used KiB.
+    pub kb_used: u64,
+    /// Free KiB.
+    pub kb_avail: u64,
+    /// Objects.
+    pub num_objects: u64,
+}
+
+impl Statfs {
+    /// Takes `MStatfsReply`.
+    pub fn decode(front: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(front);
+        Fsid::decode(&mut d)?;
+        d.u64()?;
+        let statfs = Self {
+            kb: d.u64()?,
+            kb_used: d.u64()?,
+            kb_avail: d.u64()?,
+            num_objects: d.u64()?,
+        };
+        if !d.is_empty() {
+            return Err(ebadmsg());
+        }
+        Ok(statfs)
+    }
+}
+
+/// `MMonGetVersion`: which is the newest epoch of the map `what`.
+pub fn get_version(handle: u64, what: &str) -> Result<KVVec<u8>> {
+    let mut e = Encoder::new();
+    e.u64(handle)?.blob(what.as_bytes())?;
+    Ok(e.into_vec())
+}
+
+/// Takes `MMonGetVersionReply`: the handle of the request and the newest epoch.
+pub fn get_version_reply(front: &[u8]) -> Result<(u64, u64)> {
+    let mut d = Decoder::new(front);
+    Ok((d.u64()?, d.u64()?))
+}
+
+/// `MMonCommand` of one string.
+pub fn command(fsid: &Fsid, text: &[u8]) -> Result<KVVec<u8>> {
+    let mut e = Encoder::new();
+    header(&mut e)?.bytes(&fsid.0)?.u32(1)?.blob(text)?;
+    Ok(e.into_vec())
+}
+
+/// Takes `MMonCommandAck`: 0 or a negative errno.
+pub fn command_ack(front: &[u8]) -> Result<i32> {
+    let mut d = Decoder::new(front);
+    skip_header(&mut d)?;
+    d.i32()
+}
+
+#[kunit_tests(ceph_wire_mon)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriptions() -> Result {
+        let front = subscribe(&[
+            SubscribeItem {
+                name: "osdmap",
+                fs: None,
+                start: 5,
+                onetime: true,
+            },
+            SubscribeItem {
+                name: "mdsmap",
+                fs: Some(12),
+                start: 1,
+                onetime: false,
+            },
+        ])?;
+        let mut d = Decoder::new(&front);
+        assert_eq!((d.u32()?, d.blob()?), (2, &b"osdmap"[..]));
+        assert_eq!((d.u64()?, d.u8()?), (5, 1));
+        assert_eq!(d.blob()?, b"mdsmap.12");
+        assert_eq!((d.u64()?, d.u8()?), (1, 0));
+        assert!(d.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn replies_that_are_cut_off() -> Result {
+        let zeroes = [0u8; 64];
+        for len in 0..64 {
+            let short = zeroes.get(..len).ok_or(EINVAL)?;
+            assert_eq!(Statfs::decode(short).is_ok(), len == 56);
+            assert_eq!(subscribe_ack(short).is_ok(), len >= 20);
+            assert_eq!(get_version_reply(short).is_ok(), len >= 16);
+            assert_eq!(command_ack(short).is_ok(), len >= 22);
+            assert_eq!(AuthReply::decode(short).is_ok(), len >= 24);
+        }
+        let mut e = Encoder::new();
+        e.u32(2)?.i32(-13)?.u64(4)?.u32(u32::MAX)?;
+        assert!(AuthReply::decode(e.as_slice()).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_of_requests() -> Result {
+        let fsid = Fsid([1; 16]);
+        assert_eq!(statfs(&fsid, None)?.len(), 43);
+        assert_eq!(command(&fsid, b"{}")?.len(), 44);
+        assert_eq!(get_version(1, "osdmap")?.len(), 18);
+        assert_eq!(auth(2, b"x")?.len(), 27);
+        Ok(())
+    }
+}
