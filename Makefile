@@ -3,5 +3,7 @@
 
 host-test: ## unit tests of the pure crates with cargo
 	tools/testing/host/run.sh
+kunit: ## KUnit suites of both modules in QEMU, on a kernel with lockdep and KASAN
+	tools/testing/kunit/run.sh $(SUITE)
 
-.PHONY: host-test
+.PHONY: host-test kunit
