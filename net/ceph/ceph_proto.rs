@@ -16,6 +16,14 @@
 #[cfg(CONFIG_RUST)]
 const __LOG_PREFIX: &[u8] = b"libceph\0";
 
+/// Where data is: CRUSH, and placement groups to OSDs.
+pub mod crush {
+    pub mod hash;
+    mod ln;
+    pub mod map;
+    pub mod mapper;
+    pub mod placement;
+}
 pub mod errno;
 
 /// Bytes known: encodings of Ceph's types and messages.
@@ -34,6 +42,14 @@ pub mod wire {
     pub mod msgr2;
     #[path = "../wire/secret.rs"]
     pub mod secret;
+    #[path = "../wire/flat_map.rs"]
+    pub mod flat_map;
+    #[path = "../wire/osdmap.rs"]
+    pub mod osdmap;
+    #[path = "../wire/osdmap_inc.rs"]
+    pub mod osdmap_inc;
+    #[path = "../wire/osdmap_pool.rs"]
+    pub mod osdmap_pool;
     #[path = "../wire/types.rs"]
     pub mod types;
 }

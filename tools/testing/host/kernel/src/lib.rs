@@ -21,6 +21,7 @@
 pub mod alloc;
 pub mod error;
 pub mod host;
+pub mod sync;
 
 /// As `kernel::fmt`: there is but one `Display` here.
 pub mod fmt {
