@@ -7,5 +7,13 @@ use kernel_ext_bindings as bindings;
 #[allow(non_upper_case_globals)]
 const __LOG_PREFIX: &[u8] = b"kernel_ext\0";
 
-#[allow(unused_imports)]
-use bindings as _;
+pub mod alloc_scope;
+pub mod crypto;
+pub mod errno;
+pub mod iov;
+pub mod net;
+pub mod random;
+pub mod task;
+pub mod time;
+pub mod wait;
+pub mod workqueue;

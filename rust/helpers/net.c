@@ -1,1 +1,78 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <net/sock.h>
+#include <net/net_namespace.h>
+#include <linux/nsproxy.h>
+
+__rust_helper void rust_helper_sock_callbacks_write_lock(struct sock *sk)
+{
+	write_lock_bh(&sk->sk_callback_lock);
+}
+
+__rust_helper void rust_helper_sock_callbacks_write_unlock(struct sock *sk)
+{
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+__rust_helper void rust_helper_sock_callbacks_read_lock(struct sock *sk)
+{
+	read_lock_bh(&sk->sk_callback_lock);
+}
+
+__rust_helper void rust_helper_sock_callbacks_read_unlock(struct sock *sk)
+{
+	read_unlock_bh(&sk->sk_callback_lock);
+}
+
+/*
+ * The socket serves write-back: its allocations must not start I/O, and they
+ * must not use the task's page fragment, which may be in use when reclaim gets
+ * here.
+ */
+__rust_helper void rust_helper_sock_prepare_for_reclaim(struct sock *sk)
+{
+	sk->sk_allocation = GFP_NOIO;
+	sk->sk_use_task_frag = false;
+}
+
+__rust_helper void rust_helper_sock_lock(struct sock *sk)
+{
+	lock_sock(sk);
+}
+
+__rust_helper bool rust_helper_sock_take_nospace(struct sock *sk)
+{
+	if (!sk_stream_is_writeable(sk))
+		return false;
+	clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	return true;
+}
+
+__rust_helper int rust_helper_sock_take_error(struct sock *sk)
+{
+	return sock_error(sk);
+}
+
+__rust_helper bool rust_helper_sock_peer_closed(struct sock *sk)
+{
+	return (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) || sock_flag(sk, SOCK_DONE);
+}
+
+__rust_helper int rust_helper_sock_state(struct sock *sk)
+{
+	return inet_sk_state_load(sk);
+}
+
+__rust_helper struct net *rust_helper_net_get(struct net *net)
+{
+	return get_net(net);
+}
+
+__rust_helper void rust_helper_net_put(struct net *net)
+{
+	put_net(net);
+}
+
+__rust_helper struct net *rust_helper_net_current(void)
+{
+	return current->nsproxy->net_ns;
+}

@@ -1,1 +1,51 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/completion.h>
+#include <linux/sched/signal.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+__rust_helper void rust_helper_completion_reinit(struct completion *x)
+{
+	reinit_completion(x);
+}
+
+__rust_helper bool rust_helper_current_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
+__rust_helper pid_t rust_helper_current_pid(void)
+{
+	return task_pid_nr(current);
+}
+
+__rust_helper pid_t rust_helper_current_tgid(void)
+{
+	return task_tgid_nr(current);
+}
+
+__rust_helper void rust_helper_current_comm(char *buf)
+{
+	strscpy_pad(buf, current->comm, TASK_COMM_LEN);
+}
+
+/*
+ * Like wait_event_killable_timeout(), one round of it. The condition is checked
+ * by the caller while the task runs, so it may sleep.
+ */
+__rust_helper void rust_helper_woken_wait_init(struct wait_queue_entry *entry)
+{
+	init_wait_func(entry, woken_wake_function);
+}
+
+__rust_helper struct workqueue_struct *rust_helper_workqueue_alloc(const char *name,
+								   unsigned int flags,
+								   int max_active)
+{
+	return alloc_workqueue("%s", flags, max_active, name);
+}
+
+__rust_helper bool rust_helper_work_is_pending(struct work_struct *work)
+{
+	return work_pending(work);
+}

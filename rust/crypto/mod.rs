@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Ciphers, hashes and checksums of the kernel, and memory for secrets.
+
+mod aes;
+mod hash;
+mod secret;
+
+pub use aes::AesCbc;
+pub use hash::{crc32c, hmac_sha256, sha256, HmacSha256};
+pub use secret::{equal, Secret};

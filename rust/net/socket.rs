@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A TCP socket that never blocks and tells by callbacks when to go on.
+//!
+//! The socket is in the process of connecting after [`Socket::connect`];
+//! [`SocketCallbacks::state_change`] says when it is established. Callbacks only
+//! start work: they run in softirq under a spin lock.
+//!
+//! C headers: [`include/linux/net.h`](srctree/include/linux/net.h),
+//! [`include/net/sock.h`](srctree/include/net/sock.h)
+//!
+//! ```ignore
+//! let sock = Socket::connect(&Net::current(), addr, callbacks, true)?;
+//! // after state_change(Established):
+//! let sent = sock.send(&[header, payload], false)?;
+//! // after data_ready():
+//! sock.read_sock(&mut |chunk| {
+//!     chunk.copy_to(&mut buf)?;
+//!     Ok(())
+//! })?;
+//! ```
+
+use super::{Net, SkbChunk};
+use crate::{bindings, errno};
+use core::mem::MaybeUninit;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::ptr::{self, NonNull};
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// State of a TCP socket (`TCP_*` of `include/net/tcp_states.h`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum TcpState {
+    Established,
+    SynSent,
+    SynRecv,
+    FinWait1,
+    FinWait2,
+    TimeWait,
+    Close,
+    CloseWait,
+    LastAck,
+    Listen,
+    Closing,
+    /// One that this kernel version does not have.
+    Unknown,
+}
+
+impl TcpState {
+    fn from_raw(state: i32) -> Self {
+        match state {
+            1 => Self::Established,
+            2 => Self::SynSent,
+            3 => Self::SynRecv,
+            4 => Self::FinWait1,
+            5 => Self::FinWait2,
+            6 => Self::TimeWait,
+            7 => Self::Close,
+            8 => Self::CloseWait,
+            9 => Self::LastAck,
+            10 => Self::Listen,
+            11 => Self::Closing,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// What a socket tells. All run in softirq or process context with a spin lock
+/// held: they must not sleep, nor call the socket. None runs after the socket has
+/// been dropped.
+pub trait SocketCallbacks: Send + Sync {
+    /// There is something to read (or an end, or an error).
+    fn data_ready(&self);
+    /// A send that was short can go on.
+    fn write_space(&self);
+    /// The connection's state has changed.
+    fn state_change(&self, state: TcpState);
+}
+
+/// Of `include/uapi/linux/in.h`.
+const IPPROTO_TCP: i32 = 6;
+
+type Callback = Option<unsafe extern "C" fn(*mut bindings::sock)>;
+
+/// What `sk_user_data` points to while our callbacks are installed.
+struct Hooks {
+    callbacks: Arc<dyn SocketCallbacks>,
+    data_ready: Callback,
+    write_space: Callback,
+    state_change: Callback,
+}
+
+/// A connected or connecting TCP socket.
+///
+/// # Invariants
+///
+/// `sock` is a live socket that only we release. Until then its `sk_user_data` is
+/// `hooks`, changed only under `sk_callback_lock` held for writing.
+pub struct Socket {
+    sock: NonNull<bindings::socket>,
+    hooks: KBox<Hooks>,
+    _net: Net,
+}
+
+// SAFETY: Sockets are used from any thread; `Hooks` only holds a `Send + Sync`
+// object and function pointers.
+unsafe impl Send for Socket {}
+// SAFETY: As above; the socket has its own lock.
+unsafe impl Sync for Socket {}
+
+/// Room for any socket address.
+#[repr(C, align(8))]
+struct RawAddr([u8; 128]);
+
+impl RawAddr {
+    fn new(addr: &SocketAddr) -> (Self, usize) {
+        let mut raw = [0; 128];
+        let mut put = |at: usize, bytes: &[u8]| {
+            for (to, from) in raw.iter_mut().skip(at).zip(bytes) {
+                *to = *from;
+            }
+        };
+        put(2, &addr.port().to_be_bytes());
+        // struct sockaddr_in, struct sockaddr_in6
+        let len = match addr {
+            SocketAddr::V4(addr) => {
+                put(0, &(bindings::AF_INET as u16).to_ne_bytes());
+                put(4, &addr.ip().octets());
+                16
+            }
+            SocketAddr::V6(addr) => {
+                put(0, &(bindings::AF_INET6 as u16).to_ne_bytes());
+                put(4, &addr.flowinfo().to_be_bytes());
+                put(8, &addr.ip().octets());
+                put(24, &addr.scope_id().to_ne_bytes());
+                28
+            }
+        };
+        (Self(raw), len)
+    }
+
+    fn get(&self) -> Option<SocketAddr> {
+        fn at<const N: usize>(raw: &[u8; 128], pos: usize) -> Option<[u8; N]> {
+            raw.get(pos..pos.checked_add(N)?)?.try_into().ok()
+        }
+        let raw = &self.0;
+        let port = u16::from_be_bytes(at(raw, 2)?);
+        match u32::from(u16::from_ne_bytes(at(raw, 0)?)) {
+            bindings::AF_INET => {
+                Some(SocketAddrV4::new(Ipv4Addr::from(at::<4>(raw, 4)?), port).into())
+            }
+            bindings::AF_INET6 => Some(
+                SocketAddrV6::new(
+                    Ipv6Addr::from(at::<16>(raw, 8)?),
+                    port,
+                    u32::from_be_bytes(at(raw, 4)?),
+                    u32::from_ne_bytes(at(raw, 24)?),
+                )
+                .into(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl Socket {
+    /// Creates a socket in `net` and begins to connect it to `addr`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `EAFNOSUPPORT`, and what `connect(2)` fails with at once, such as
+    /// `ENETUNREACH`.
+    pub fn connect(
+        net: &Net,
+        addr: SocketAddr,
+        callbacks: Arc<dyn SocketCallbacks>,
+        nodelay: bool,
+    ) -> Result<Self> {
+        let hooks = KBox::new(
+            Hooks {
+                callbacks,
+                data_ready: None,
+                write_space: None,
+                state_change: None,
+            },
+            GFP_KERNEL,
+        )?;
+        let family = if addr.is_ipv4() {
+            bindings::AF_INET
+        } else {
+            bindings::AF_INET6
+        };
+        let mut sock = ptr::null_mut();
+        // SAFETY: We hold the namespace; `sock` is valid for writes.
+        to_result(unsafe {
+            bindings::sock_create_kern(
+                net.as_ptr().cast(),
+                family as i32,
+                bindings::sock_type_SOCK_STREAM as i32,
+                IPPROTO_TCP,
+                &mut sock,
+            )
+        })?;
+        let sock = NonNull::new(sock).ok_or(ENOMEM)?;
+
+        // INVARIANT: A new socket, and `install` sets `sk_user_data`.
+        let mut this = Self {
+            sock,
+            hooks,
+            _net: net.clone(),
+        };
+        // SAFETY: The socket is live and nobody else knows it yet. Its timers may
+        // outlive its release, so from here on it counts as a user of the namespace.
+        unsafe {
+            bindings::sk_net_refcnt_upgrade(this.sk().cast());
+            bindings::sock_prepare_for_reclaim(this.sk().cast());
+            if nodelay {
+                bindings::tcp_sock_set_nodelay(this.sk().cast());
+            }
+        }
+        this.install();
+
+        let (mut raw, len) = RawAddr::new(&addr);
+        // SAFETY: The address is valid for `len` bytes.
+        let ret = unsafe {
+            bindings::kernel_connect(
+                this.sock.as_ptr(),
+                (&raw mut raw).cast(),
+                len as i32,
+                bindings::O_NONBLOCK as i32,
+            )
+        };
+        match to_result(ret) {
+            Err(e) if e != errno::einprogress() => Err(e),
+            _ => Ok(this),
+        }
+    }
+
+    fn sk(&self) -> *mut bindings::sock {
+        // SAFETY: The socket is live; `sk` does not change.
+        unsafe { (*self.sock.as_ptr()).sk.cast() }
+    }
+
+    fn install(&mut self) {
+        let sk = self.sk();
+        // SAFETY: `sk` is live, and its callbacks are guarded by the lock that is
+        // held. The hooks live in a box until `Drop` takes them out again.
+        unsafe {
+            bindings::sock_callbacks_write_lock(sk.cast());
+            self.hooks.data_ready = (*sk).sk_data_ready;
+            self.hooks.write_space = (*sk).sk_write_space;
+            self.hooks.state_change = (*sk).sk_state_change;
+            (*sk).sk_user_data = ptr::from_ref::<Hooks>(&self.hooks).cast_mut().cast();
+            (*sk).sk_data_ready = Some(data_ready);
+            (*sk).sk_write_space = Some(write_space);
+            (*sk).sk_state_change = Some(state_change);
+            bindings::sock_callbacks_write_unlock(sk.cast());
+        }
+    }
+
+    /// Copies the slices to the socket's send queue, one after the other, as much
+    /// as there is space for; `more` says that more will follow at once. Returns how
+    /// many bytes were taken; if not all, `write_space` will be called.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` when there is no space, or the socket is not connected yet; `EPIPE`,
+    /// `ECONNRESET` and so on when the connection is dead.
+    pub fn send(&self, slices: &[&[u8]], more: bool) -> Result<usize> {
+        const MAX: usize = 16;
+        let mut vecs = [const {
+            bindings::kvec {
+                iov_base: ptr::null_mut(),
+                iov_len: 0,
+            }
+        }; MAX];
+        let mut flags = bindings::MSG_DONTWAIT | bindings::MSG_NOSIGNAL;
+        if more || slices.len() > MAX {
+            flags |= bindings::MSG_MORE;
+        }
+        let (mut n, mut len) = (0, 0usize);
+        for (vec, slice) in vecs.iter_mut().zip(slices) {
+            vec.iov_base = slice.as_ptr().cast_mut().cast();
+            vec.iov_len = slice.len();
+            n += 1;
+            len = len.saturating_add(slice.len());
+        }
+        // SAFETY: All zeroes is a valid value of this C struct.
+        let mut msg: bindings::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        msg.msg_flags = flags;
+        // SAFETY: The socket is live; the first `n` entries describe `len` readable
+        // bytes, which are only read.
+        let ret = unsafe {
+            bindings::kernel_sendmsg(self.sock.as_ptr(), &mut msg, vecs.as_mut_ptr(), n, len)
+        };
+        to_result(ret)?;
+        Ok(ret as usize)
+    }
+
+    /// Passes what has been received to `f`, run by run, with the socket locked.
+    /// Reading ends when nothing is left, or when `f` leaves part of a run (which
+    /// stays in the queue). `f` may sleep, but must not call the socket. Returns the
+    /// number of bytes taken, 0 at the end of the stream as well (see
+    /// [`peer_closed`](Self::peer_closed)).
+    ///
+    /// # Errors
+    ///
+    /// What `f` returned; what it had taken until then is gone from the queue.
+    pub fn read_sock(&self, f: &mut dyn FnMut(&mut SkbChunk<'_>) -> Result) -> Result<usize> {
+        let mut ctx = ReadContext {
+            f,
+            stopped: false,
+            result: Ok(()),
+        };
+        let mut desc = bindings::read_descriptor_t {
+            count: 1,
+            arg: bindings::read_descriptor_t__bindgen_ty_1 {
+                data: (&raw mut ctx).cast(),
+            },
+            ..Default::default()
+        };
+        // SAFETY: The socket is live, and of TCP, whose operations have read_sock,
+        // which wants the lock held. `desc` and `ctx` outlive the call, which is the
+        // only one to call `receive`.
+        let ret = unsafe {
+            let sk = self.sk();
+            bindings::sock_lock(sk.cast());
+            let ret = match (*(*self.sock.as_ptr()).ops).read_sock {
+                Some(read_sock) => read_sock(sk.cast(), &mut desc, Some(receive)),
+                None => errno::eopnotsupp().to_errno(),
+            };
+            bindings::release_sock(sk.cast());
+            ret
+        };
+        ctx.result?;
+        to_result(ret)?;
+        Ok(ret as usize)
+    }
+
+    /// Whether the peer will send no more than what is in the queue.
+    pub fn peer_closed(&self) -> bool {
+        // SAFETY: The socket is live.
+        unsafe { bindings::sock_peer_closed(self.sk().cast()) }
+    }
+
+    /// The connection's state.
+    pub fn state(&self) -> TcpState {
+        // SAFETY: The socket is live.
+        TcpState::from_raw(unsafe { bindings::sock_state(self.sk().cast()) })
+    }
+
+    /// The pending error of the socket (`SO_ERROR`), which is cleared.
+    ///
+    /// # Errors
+    ///
+    /// That error, such as `ECONNREFUSED` or `ETIMEDOUT`.
+    pub fn take_error(&self) -> Result {
+        // SAFETY: The socket is live.
+        to_result(unsafe { bindings::sock_take_error(self.sk().cast()) })
+    }
+
+    /// Our own address in this connection.
+    ///
+    /// # Errors
+    ///
+    /// `EAFNOSUPPORT`, or what `getsockname(2)` fails with.
+    pub fn local_addr(&self) -> Result<SocketAddr> {
+        let mut raw = RawAddr([0; 128]);
+        // SAFETY: The buffer has the size of a `struct sockaddr_storage`.
+        let ret =
+            unsafe { bindings::kernel_getsockname(self.sock.as_ptr(), (&raw mut raw).cast()) };
+        to_result(ret.min(0))?;
+        raw.get().ok_or(errno::eafnosupport())
+    }
+
+    /// Ends both directions; a blocked peer notices at once.
+    pub fn shutdown(&self) {
+        // SAFETY: The socket is live.
+        unsafe {
+            bindings::kernel_sock_shutdown(
+                self.sock.as_ptr(),
+                bindings::sock_shutdown_cmd_SHUT_RDWR,
+            );
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let sk = self.sk();
+        // SAFETY: `sk` is live. The callbacks hold the lock for reading while they
+        // use the hooks, so after this none does. One that has been called but not
+        // got the lock yet finds no hooks; it ends before sock_release() gets the
+        // socket's own lock, in which the stack calls them.
+        unsafe {
+            bindings::sock_callbacks_write_lock(sk.cast());
+            (*sk).sk_user_data = ptr::null_mut();
+            (*sk).sk_data_ready = self.hooks.data_ready;
+            (*sk).sk_write_space = self.hooks.write_space;
+            (*sk).sk_state_change = self.hooks.state_change;
+            bindings::sock_callbacks_write_unlock(sk.cast());
+        }
+        self.shutdown();
+        // SAFETY: By the invariants only we release it.
+        unsafe { bindings::sock_release(self.sock.as_ptr()) }
+    }
+}
+
+struct ReadContext<'a> {
+    f: &'a mut dyn FnMut(&mut SkbChunk<'_>) -> Result,
+    stopped: bool,
+    result: Result,
+}
+
+/// The `sk_read_actor_t` of [`Socket::read_sock`].
+///
+/// # Safety
+///
+/// `desc` is the descriptor of a `read_sock` call that is in progress; `skb` has
+/// `len` bytes from `offset` on.
+unsafe extern "C" fn receive(
+    desc: *mut bindings::read_descriptor_t,
+    skb: *mut bindings::sk_buff,
+    offset: u32,
+    len: usize,
+) -> i32 {
+    // SAFETY: `Socket::read_sock` put its context there, and does not use it now.
+    let ctx = unsafe { &mut *(*desc).arg.data.cast::<ReadContext<'_>>() };
+    // tcp_read_sock() looks at `desc->count` only after whole buffers.
+    if ctx.stopped {
+        return 0;
+    }
+    // SAFETY: By the requirements, for the duration of this function.
+    let mut chunk = unsafe { SkbChunk::new(skb, offset as usize, len) };
+    let total = chunk.len();
+    ctx.result = (ctx.f)(&mut chunk);
+    let taken = total - chunk.len();
+    if ctx.result.is_err() || !chunk.is_empty() {
+        ctx.stopped = true;
+        // SAFETY: `desc` is valid.
+        unsafe { (*desc).count = 0 };
+    }
+    taken as i32
+}
+
+/// Calls `f` with the hooks of `sk`, if they are (still) installed.
+///
+/// # Safety
+///
+/// `sk` is valid and its `sk_user_data` is null or points to [`Hooks`].
+unsafe fn with_hooks(sk: *mut bindings::sock, f: impl FnOnce(&Hooks)) {
+    // SAFETY: `sk` is valid. `Socket::drop` takes the hooks away under the lock
+    // held for writing, so they live while we hold it for reading.
+    unsafe {
+        bindings::sock_callbacks_read_lock(sk.cast());
+        if let Some(hooks) = (*sk).sk_user_data.cast::<Hooks>().as_ref() {
+            f(hooks);
+        }
+        bindings::sock_callbacks_read_unlock(sk.cast());
+    }
+}
+
+/// # Safety
+///
+/// Called by the network stack for a socket that [`Socket::install`] prepared.
+unsafe extern "C" fn data_ready(sk: *mut bindings::sock) {
+    // SAFETY: By the requirement.
+    unsafe { with_hooks(sk, |hooks| hooks.callbacks.data_ready()) }
+}
+
+/// # Safety
+///
+/// Called by the network stack for a socket that [`Socket::install`] prepared.
+unsafe extern "C" fn write_space(sk: *mut bindings::sock) {
+    // SAFETY: By the requirement. The stack keeps SOCK_NOSPACE set, and calls
+    // again, until there is enough space for us to clear it.
+    unsafe {
+        with_hooks(sk, |hooks| {
+            if bindings::sock_take_nospace(sk.cast()) {
+                hooks.callbacks.write_space();
+            }
+        })
+    }
+}
+
+/// # Safety
+///
+/// Called by the network stack for a socket that [`Socket::install`] prepared.
+unsafe extern "C" fn state_change(sk: *mut bindings::sock) {
+    // SAFETY: By the requirement.
+    unsafe {
+        with_hooks(sk, |hooks| {
+            let state = TcpState::from_raw(bindings::sock_state(sk.cast()));
+            hooks.callbacks.state_change(state);
+        })
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The current task.
+
+use crate::bindings;
+use kernel::fmt;
+#[allow(unused_imports)]
+use kernel::prelude::*;
+
+/// Length of a task's command name with its NUL.
+const COMM_LEN: usize = bindings::TASK_COMM_LEN as usize;
+
+/// Thread id of the current task in the initial pid namespace.
+pub fn current_pid() -> i32 {
+    // SAFETY: `current` is valid.
+    unsafe { bindings::current_pid() }
+}
+
+/// Process id of the current task in the initial pid namespace.
+pub fn current_tgid() -> i32 {
+    // SAFETY: `current` is valid.
+    unsafe { bindings::current_tgid() }
+}
+
+/// Whether the current task is being killed.
+pub fn fatal_signal_pending() -> bool {
+    // SAFETY: `current` is valid.
+    unsafe { bindings::current_fatal_signal_pending() }
+}
+
+/// A task's command name.
+#[derive(Clone, Copy)]
+pub struct Comm([u8; COMM_LEN]);
+
+impl Comm {
+    /// Of the current task.
+    pub fn current() -> Self {
+        let mut buf = [0u8; COMM_LEN];
+        // SAFETY: `buf` has TASK_COMM_LEN bytes.
+        unsafe { bindings::current_comm(buf.as_mut_ptr().cast()) };
+        Comm(buf)
+    }
+}
+
+impl fmt::Display for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use kernel::fmt::Write;
+        for &b in self.0.iter().take_while(|&&b| b != 0) {
+            f.write_char(if b.is_ascii_graphic() || b == b' ' {
+                b.into()
+            } else {
+                '?'
+            })?;
+        }
+        Ok(())
+    }
+}
+
+#[kunit_tests(kernel_ext_task)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn current() {
+        assert!(current_pid() > 0);
+        assert!(current_tgid() > 0);
+        assert!(!fatal_signal_pending());
+    }
+}
