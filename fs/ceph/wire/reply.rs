@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `MClientReply`: the answer to a request (Ceph: src/messages/MClientReply.h), in
+//! the encoding of `CEPHFS_FEATURE_REPLY_ENCODING`; and `MClientRequestForward`.
+use ceph_proto::errno::ebadmsg;
+use ceph_proto::wire::decode::Decoder;
+use kernel::prelude::*;
+
+use super::frag::Frag;
+use super::inode_stat::InodeStat;
+use super::lease::LeaseStat;
+use super::request::Op;
+
+/// `DirStat`: a fragment, who has authority over it, and who has copies.
+#[derive(Debug)]
+pub struct DirStat {
+    /// The fragment.
+    pub frag: Frag,
+    /// The authoritative rank; none when it is the inode's.
+    pub auth: Option<u32>,
+    /// Ranks that have a copy.
+    pub dist: KVVec<u32>,
+}
+
+impl DirStat {
+    /// Takes a fragment's statistics.
+    pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        let (_, mut body) = d.versioned(1)?;
+        Ok(Self {
+            frag: Frag::checked(body.u32()?)?,
+            auth: u32::try_from(body.i32()?).ok(),
+            dist: body.vec(4, Decoder::u32)?,
+        })
+    }
+}
+
+/// The directory and the name that a reply is about.
+#[derive(Debug)]
+pub struct ReplyDentry<'a> {
+    /// The directory.
+    pub dir: InodeStat<'a>,
+    /// Its fragment.
+    pub frag: DirStat,
+    /// The name.
+    pub name: &'a [u8],
+    /// For how long the name may be trusted.
+    pub lease: LeaseStat<'a>,
+}
+
+/// An entry of a directory that was listed.
+#[derive(Debug)]
+pub struct DirEntry<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// For how long the name may be trusted.
+    pub lease: LeaseStat<'a>,
+    /// What it names.
+    pub inode: InodeStat<'a>,
+}
+
+/// What READDIR and LSSNAP answer.
+#[derive(Debug)]
+pub struct ReplyDir<'a> {
+    /// The fragment that was listed.
+    pub frag: DirStat,
+    /// Bits of [`ReplyDir::END`] and its neighbours.
+    pub flags: u16,
+    /// The entries.
+    pub entries: KVVec<DirEntry<'a>>,
+}
+
+impl<'a> ReplyDir<'a> {
+    /// The end of the fragment was reached.
+    pub const END: u16 = 1;
+    /// The whole fragment is in this reply.
+    pub const COMPLETE: u16 = 1 << 8;
+    /// Entries come in the order of their names' hashes.
+    pub const HASH_ORDER: u16 = 1 << 9;
+    /// The request's offset hash was taken into account.
+    pub const OFFSET_HASH: u16 = 1 << 10;
+
+    fn decode(d: &mut Decoder<'a>) -> Result<Self> {
+        let frag = DirStat::decode(d)?;
+        // The count is followed by the flags, then by the entries.
+        let count = usize::try_from(d.u32()?).map_err(|_| ebadmsg())?;
+        let flags = d.u16()?;
+        // A name's length, a lease's head and body.
+        let least = InodeStat::MIN_SIZE.saturating_add(4 + 6 + 10);
+        d.check_count(count, least)?;
+        let mut entries = KVVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
+            let entry = DirEntry {
+                name: d.blob()?,
+                lease: LeaseStat::decode(d)?,
+                inode: InodeStat::decode(d)?,
+            };
+            if entry.name.is_empty() || entry.name.contains(&b'/') || entry.name.contains(&0) {
+                return Err(ebadmsg());
+            }
+            entries.push(entry, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            frag,
+            flags,
+            entries,
+        })
+    }
+
+    /// Whether a flag is set.
+    pub const fn has(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// What is in a reply beside the trace, by the request's operation.
+#[derive(Debug)]
+pub enum Extra<'a> {
+    /// Nothing that this client reads.
+    None,
+    /// Of READDIR and LSSNAP.
+    Dir(ReplyDir<'a>),
+    /// Of GETVXATTR: the value.
+    Value(&'a [u8]),
+    /// Of CREATE and GETFILELOCK: still encoded.
+    Raw(&'a [u8]),
+}
+
+/// `MClientReply`, borrowed from the message.
+#[derive(Debug)]
+pub struct ClientReply<'a> {
+    /// The operation, as the server repeats it.
+    pub op: u32,
+    /// 0 or a negative error number.
+    pub result: i32,
+    /// The server's version of the map.
+    pub mdsmap_epoch: u32,
+    /// Whether the change is on disk.
+    pub safe: bool,
+    /// The directory and name that it is about.
+    pub dentry: Option<ReplyDentry<'a>>,
+    /// The inode that it is about.
+    pub target: Option<InodeStat<'a>>,
+    /// What the operation answers.
+    pub extra: Extra<'a>,
+    /// Encoded [`super::snap::SnapTrace`] of the target's realm.
+    pub snap_trace: &'a [u8],
+}
+
+impl<'a> ClientReply<'a> {
+    /// Takes the front of an answer to an operation `op`.
+    ///
+    /// What is read is chosen by the operation that was asked for, never by what
+    /// the reply claims to answer.
+    pub fn decode(front: &'a [u8], op: Op) -> Result<Self> {
+        let mut d = Decoder::new(front);
+        let mut reply = Self {
+            op: d.u32()?,
+            result: d.i32()?,
+            mdsmap_epoch: d.u32()?,
+            safe: d.bool()?,
+            dentry: None,
+            target: None,
+            extra: Extra::None,
+            snap_trace: &[],
+        };
+        let (is_dentry, is_target) = (d.bool()?, d.bool()?);
+        let mut trace = d.blob_decoder()?;
+        if !trace.is_empty() {
+            if is_dentry {
+                reply.dentry = Some(ReplyDentry {
+                    dir: InodeStat::decode(&mut trace)?,
+                    frag: DirStat::decode(&mut trace)?,
+                    name: trace.blob()?,
+                    lease: LeaseStat::decode(&mut trace)?,
+                });
+            }
+            if is_target {
+                reply.target = Some(InodeStat::decode(&mut trace)?);
+            }
+            if !trace.is_empty() {
+                return Err(ebadmsg());
+            }
+        }
+        let mut extra = d.blob_decoder()?;
+        if !extra.is_empty() {
+            reply.extra = match op {
+                Op::READDIR | Op::LSSNAP => Extra::Dir(ReplyDir::decode(&mut extra)?),
+                Op::GETVXATTR => {
+                    let (_, mut body) = extra.versioned(1)?;
+                    Extra::Value(body.blob()?)
+                }
+                _ => Extra::Raw(extra.rest()),
+            };
+        }
+        reply.snap_trace = d.blob()?;
+        if !d.is_empty() {
+            return Err(ebadmsg());
+        }
+        Ok(reply)
+    }
+}
+
+/// `MClientRequestForward`: another rank is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The rank.
+    pub rank: u32,
+    /// How many times the request was forwarded.
+    pub num_fwd: u32,
+}
+
+impl Forward {
+    /// Takes the front of the message.
+    pub fn decode(front: &[u8]) -> Result<Self> {
+        let mut d = Decoder::new(front);
+        Ok(Self {
+            rank: d.u32()?,
+            num_fwd: d.u32()?,
+        })
+    }
+}
+
+#[kunit_tests(ceph_wire_reply)]
+mod tests {
+    use super::super::inode_stat::samples;
+    use super::*;
+    use ceph_proto::wire::encode::Encoder;
+
+    fn lease(e: &mut Encoder) -> Result {
+        e.versioned(2, 1, |e| {
+            e.u16(1)?.u32(30_000)?.u32(7)?.blob(b"")?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn frag(e: &mut Encoder) -> Result {
+        e.versioned(1, 1, |e| {
+            e.u32(0)?.i32(-1)?.u32(1)?.u32(1)?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn sample(entries: u32) -> Result<KVVec<u8>> {
+        let mut e = Encoder::new();
+        e.u32(Op::READDIR.0)?.i32(0)?.u32(5)?.bytes(&[1, 1, 1])?;
+        e.sized(|e| {
+            samples::inode(e, 7, 1)?;
+            frag(e)?;
+            e.blob(b"dir")?;
+            lease(e)?;
+            samples::inode(e, 7, 0x1000)
+        })?;
+        e.sized(|e| {
+            frag(e)?;
+            e.u32(entries)?.u16(ReplyDir::END | ReplyDir::COMPLETE)?;
+            for i in 0..entries {
+                e.blob(&[b'a', b'0' + u8::try_from(i).map_err(|_| EINVAL)?])?;
+                lease(e)?;
+                samples::inode(e, 9, 0x2000 + u64::from(i))?;
+            }
+            Ok(())
+        })?;
+        e.blob(b"snaps")?;
+        Ok(e.into_vec())
+    }
+
+    #[test]
+    fn a_listing_is_read() -> Result {
+        let bytes = sample(3)?;
+        let reply = ClientReply::decode(&bytes, Op::READDIR)?;
+        assert!(reply.safe && reply.result == 0 && reply.snap_trace == b"snaps");
+        let dentry = reply.dentry.ok_or(EINVAL)?;
+        assert_eq!((dentry.name, dentry.frag.auth), (&b"dir"[..], None));
+        assert_eq!(reply.target.ok_or(EINVAL)?.vino.ino, 0x1000);
+        let Extra::Dir(dir) = reply.extra else {
+            return Err(EINVAL);
+        };
+        assert!(dir.has(ReplyDir::COMPLETE) && !dir.has(ReplyDir::HASH_ORDER));
+        let last = dir.entries.last().ok_or(EINVAL)?;
+        assert_eq!((last.name, last.inode.vino.ino), (&b"a2"[..], 0x2002));
+        for len in 0..bytes.len() {
+            let short = bytes.get(..len).ok_or(EINVAL)?;
+            assert!(ClientReply::decode(short, Op::READDIR).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_request_says_what_is_read() -> Result {
+        let bytes = sample(1)?;
+        let reply = ClientReply::decode(&bytes, Op::LOOKUP)?;
+        assert!(matches!(reply.extra, Extra::Raw(_)));
+        Ok(())
+    }
+
+    #[test]
+    fn forwards() -> Result {
+        let bytes = [2, 0, 0, 0, 3, 0, 0, 0];
+        let forward = Forward::decode(&bytes)?;
+        assert_eq!((forward.rank, forward.num_fwd), (2, 3));
+        assert!(Forward::decode(bytes.get(1..).ok_or(EINVAL)?).is_err());
+        Ok(())
+    }
+}
