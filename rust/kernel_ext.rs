@@ -9,9 +9,13 @@ const __LOG_PREFIX: &[u8] = b"kernel_ext\0";
 
 pub mod alloc_scope;
 pub mod crypto;
+pub mod debugfs;
 pub mod errno;
 pub mod iov;
+pub mod keys;
 pub mod net;
+pub mod param;
+pub mod print;
 pub mod random;
 pub mod task;
 pub mod time;

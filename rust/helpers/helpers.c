@@ -10,6 +10,7 @@
 
 #include "crypto.c"
 #include "fs.c"
+#include "keys.c"
 #include "mm.c"
 #include "net.c"
 #include "sync.c"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/completion.h>
+#include <linux/ratelimit.h>
 #include <linux/sched/signal.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -48,4 +49,12 @@ __rust_helper struct workqueue_struct *rust_helper_workqueue_alloc(const char *n
 __rust_helper bool rust_helper_work_is_pending(struct work_struct *work)
 {
 	return work_pending(work);
+}
+
+__rust_helper bool rust_helper_print_ratelimit(void)
+{
+	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+
+	return __ratelimit(&state);
 }
