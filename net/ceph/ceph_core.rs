@@ -2,9 +2,19 @@
 //! libceph: messenger, authentication, monitor client, OSD client.
 #![forbid(unsafe_code)]
 
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::Arc};
+use kernel_ext::{
+    global::Guard,
+    workqueue::{Flags, OwnedQueue},
+};
 
+pub mod auth;
+pub mod client;
+mod log;
 pub mod messenger;
+pub mod mon_client;
+pub mod options;
+pub mod request;
 
 module! {
     type: LibCeph,
@@ -14,11 +24,18 @@ module! {
     license: "GPL",
 }
 
-struct LibCeph;
+/// What lives as long as the module.
+struct LibCeph {
+    _mon_queue: Guard<Arc<OwnedQueue>>,
+}
 
 impl kernel::Module for LibCeph {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        pr_info!("loaded\n");
-        Ok(LibCeph)
+        let mon_queue = OwnedQueue::new(c"ceph-mon", Flags::UNBOUND | Flags::MEM_RECLAIM)?;
+        let module = Self {
+            _mon_queue: mon_client::QUEUE.set(mon_queue)?,
+        };
+        pr_info!("loaded (mon/osd proto 15/24)\n");
+        Ok(module)
     }
 }

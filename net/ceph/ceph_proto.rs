@@ -34,22 +34,22 @@ pub mod wire {
     pub mod decode;
     #[path = "../wire/encode.rs"]
     pub mod encode;
+    #[path = "../wire/flat_map.rs"]
+    pub mod flat_map;
     #[path = "../wire/mon.rs"]
     pub mod mon;
     #[path = "../wire/monmap.rs"]
     pub mod monmap;
     #[path = "../wire/msgr2.rs"]
     pub mod msgr2;
-    #[path = "../wire/secret.rs"]
-    pub mod secret;
-    #[path = "../wire/flat_map.rs"]
-    pub mod flat_map;
     #[path = "../wire/osdmap.rs"]
     pub mod osdmap;
     #[path = "../wire/osdmap_inc.rs"]
     pub mod osdmap_inc;
     #[path = "../wire/osdmap_pool.rs"]
     pub mod osdmap_pool;
+    #[path = "../wire/secret.rs"]
+    pub mod secret;
     #[path = "../wire/types.rs"]
     pub mod types;
 }

@@ -53,6 +53,8 @@ errno! {
     edquot = 122,
     /// No medium.
     enomedium = 123,
+    /// Required key not available.
+    enokey = 126,
     /// Key has been revoked.
     ekeyrevoked = 128,
     /// Key was rejected.

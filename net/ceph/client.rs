@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A client of one cluster: what all its users share.
+//!
+//! Ownership goes down: the client has the messenger, the monitor client and the
+//! OSD client. [`Client::stop`] cuts, from top to bottom, what leads upwards.
+use kernel::{prelude::*, sync::Arc, time::Jiffies};
+use kernel_ext::{random, time, wait::WaitTable};
+
+use ceph_proto::wire::types::Fsid;
+
+use crate::log::{error, info};
+use crate::messenger::{Config, Messenger, FEATURE_MSG_AUTH};
+use crate::mon_client::{MonClient, MonDispatch};
+use crate::options::Options;
+
+/// A client of one cluster.
+pub struct Client {
+    /// As they were given.
+    pub options: Options,
+    /// What all connections share.
+    pub messenger: Arc<Messenger>,
+    /// Monitors.
+    pub monc: Arc<MonClient>,
+    /// The tasks that wait on behalf of this client.
+    pub waits: Arc<WaitTable>,
+}
+
+impl Client {
+    /// Makes a client in the network namespace of the current task. It does
+    /// nothing before [`open_session`](Self::open_session).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for options that cannot be served (see [`Options::check`]), `ENOMEM`.
+    pub fn new(options: Options) -> Result<Arc<Self>> {
+        options.check()?;
+        let messenger = Messenger::new(Config {
+            ip: options.ip,
+            verify_data: !options.nocrc,
+            nodelay: options.tcp_nodelay,
+            required: if options.nosign { 0 } else { FEATURE_MSG_AUTH },
+            nonce: random::u32().max(1),
+        })?;
+        let waits = Arc::pin_init(WaitTable::new(), GFP_KERNEL)?;
+        let monc = MonClient::new(&options, messenger.clone(), waits.clone())?;
+        let client = Self {
+            options,
+            messenger,
+            monc,
+            waits,
+        };
+        Ok(Arc::new(client, GFP_KERNEL)?)
+    }
+
+    /// Opens a session with the monitors and waits for the first maps, for as long
+    /// as the options say. `maps` gets the maps of metadata servers and file
+    /// systems until [`stop`](Self::stop).
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if no monitor answers, `EACCES` if the key is refused,
+    /// `EHOSTUNREACH` if the monitors are of another cluster, `EINTR` when the task is
+    /// being killed. The log says what to do.
+    pub fn open_session(&self, maps: Arc<dyn MonDispatch>) -> Result {
+        self.monc.start(maps);
+        let opened = self.monc.wait_maps(self.mount_timeout());
+        if opened == Err(ETIMEDOUT) {
+            error!(
+                "no monitor answered within {} s: check the addresses of the monitors ({} given), \
+                that they run, and that the network lets us reach their msgr2 port\n",
+                self.options.mount_timeout,
+                self.options.mon_addrs.len()
+            );
+        }
+        opened?;
+        if let Some(fsid) = self.fsid() {
+            info!("client{} fsid {fsid}\n", self.global_id());
+        }
+        Ok(())
+    }
+
+    /// How long a mount waits, in jiffies; `None`: for ever.
+    pub fn mount_timeout(&self) -> Option<Jiffies> {
+        match self.options.mount_timeout {
+            0 => None,
+            seconds => Some(time::secs(u64::from(seconds))),
+        }
+    }
+
+    /// Ends everything; afterwards nothing of this client runs.
+    pub fn stop(&self) {
+        self.monc.stop();
+    }
+
+    /// The cluster's identity, once it is known.
+    pub fn fsid(&self) -> Option<Fsid> {
+        self.monc.fsid()
+    }
+
+    /// The client's number; 0 before it was authenticated.
+    pub fn global_id(&self) -> u64 {
+        self.monc.global_id()
+    }
+
+    /// Whether a mount with these options, in the network namespace of the current
+    /// task, can use this client.
+    pub fn serves(&self, options: &Options) -> bool {
+        !self.options.noshare
+            && self.options.same_behaviour(options)
+            && self.monc.knows_any(&options.mon_addrs)
+    }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One session with a monitor: the callbacks of its connection.
+use kernel::{prelude::*, sync::Arc};
+
+use ceph_proto::errno;
+use ceph_proto::wire::{
+    auth::method,
+    mon::{self, kind},
+    monmap::{Mon, MonMap},
+};
+
+use super::{now, Inner, MonClient, Sub};
+use crate::auth::{self, KernelCrypto};
+use crate::log::{error, info};
+use crate::messenger::{
+    Alloc, AuthBadMethod, AuthKeys, AuthRequest, Connection, ConnectionOps, Header, Incoming,
+};
+
+/// What the connection calls; with the number of the session, so that calls of an
+/// old one are known.
+pub(super) struct Session {
+    monc: Arc<MonClient>,
+    number: u64,
+    mon: Mon,
+}
+
+impl Session {
+    pub(super) fn new(monc: Arc<MonClient>, number: u64, mon: Mon) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self { monc, number, mon }, GFP_KERNEL)?)
+    }
+
+    /// The monitor knows us: subscribes, and asks again what was asked before.
+    fn established(&self, inner: &mut Inner) {
+        let monc = &self.monc;
+        inner.error = None;
+        inner.renewing = false;
+        inner.subs.session_opened(now());
+        if inner.hunt.found() {
+            monc.schedule(inner);
+        }
+        monc.send_subs(inner);
+        monc.resend_queries(inner);
+        let Mon { rank, addr } = self.mon;
+        info!("mon{rank} {addr} session established\n");
+    }
+
+    /// The monitor does not take us, or is not who it should be.
+    fn refused(&self, inner: &mut Inner, error: Error) {
+        let Mon { rank, addr } = self.mon;
+        let name = auth::Name(inner.auth.name());
+        let protocol = method::name(inner.auth.method());
+        // It is tried again and again; one line tells it.
+        if inner.error.is_none() {
+            error!(
+                "mon{rank} {addr} auth protocol '{protocol}' authentication of client.{name} \
+                failed: {}; check that the user exists and that its key is the cluster's\n",
+                error.to_errno()
+            );
+        }
+        self.monc.give_up(inner, EACCES);
+    }
+
+    fn handle_monmap(&self, msg: &Incoming) {
+        let monc = &self.monc;
+        let map = match MonMap::decode(&msg.front) {
+            Ok(map) => map,
+            Err(error) => {
+                error!("problem decoding monmap, {}\n", error.to_errno());
+                return;
+            }
+        };
+        if monc.check_fsid(&map.fsid).is_err() {
+            return;
+        }
+        if let Some(mut inner) = monc.lock_session(self.number) {
+            let current = map
+                .mons
+                .iter()
+                .position(|m| m.addr.sock == self.mon.addr.sock);
+            inner.hunt.renumber(current);
+            inner.subs.got(Sub::MonMap, map.epoch);
+            inner.map = map;
+        }
+        monc.changed.wake_all();
+    }
+
+    fn handle_auth_reply(&self, msg: &Incoming) {
+        let monc = &self.monc;
+        let Some(mut inner) = monc.lock_session(self.number) else {
+            return;
+        };
+        inner.renewing = false;
+        let next = inner.auth.renewed(&KernelCrypto, auth::now(), &msg.front);
+        let sent = next.and_then(|front| match front {
+            Some(front) => monc.send_auth(front).map(|()| true),
+            None => Ok(false),
+        });
+        match sent {
+            Ok(sent) => inner.renewing = sent,
+            Err(error) => {
+                // A new session begins with a new proof.
+                error!("cannot renew tickets: {}\n", error.to_errno());
+                monc.reopen(&mut inner);
+                monc.schedule(&inner);
+            }
+        }
+    }
+
+    fn handle_subscribe_ack(&self, msg: &Incoming) {
+        match mon::subscribe_ack(&msg.front) {
+            Ok((duration, _)) => {
+                if let Some(mut inner) = self.monc.lock_session(self.number) {
+                    inner.subs.acknowledged(duration);
+                }
+            }
+            Err(_) => error!("got corrupt subscribe-ack msg\n"),
+        }
+    }
+}
+
+impl ConnectionOps for Session {
+    fn alloc_msg(&self, _con: &Arc<Connection>, header: &Header) -> Alloc {
+        match header.kind {
+            kind::STATFS_REPLY | kind::MON_COMMAND_ACK if !self.monc.has_query(header.tid) => {
+                Alloc::Skip
+            }
+            kind::MON_MAP
+            | kind::STATFS_REPLY
+            | kind::MON_SUBSCRIBE_ACK
+            | kind::AUTH_REPLY
+            | kind::MON_GET_VERSION_REPLY
+            | kind::MON_COMMAND_ACK
+            | kind::MDS_MAP
+            | kind::OSD_MAP
+            | kind::FS_MAP_USER => Alloc::Accept,
+            unknown => {
+                info!("monitor sends message of unknown type {unknown}\n");
+                Alloc::Skip
+            }
+        }
+    }
+
+    fn dispatch(&self, _con: &Arc<Connection>, msg: Incoming) {
+        match msg.header.kind {
+            kind::MON_MAP => self.handle_monmap(&msg),
+            kind::AUTH_REPLY => self.handle_auth_reply(&msg),
+            kind::MON_SUBSCRIBE_ACK => self.handle_subscribe_ack(&msg),
+            kind::STATFS_REPLY | kind::MON_GET_VERSION_REPLY | kind::MON_COMMAND_ACK => {
+                self.monc.handle_answer(&msg)
+            }
+            other => {
+                let maps = self
+                    .monc
+                    .lock_session(self.number)
+                    .and_then(|i| i.maps.clone());
+                if let Some(maps) = maps {
+                    if !maps.dispatch(&self.monc, &msg) {
+                        error!("received unknown message type {other}\n");
+                    }
+                }
+            }
+        }
+    }
+
+    fn fault(&self, _con: &Arc<Connection>) {
+        if let Some(mut inner) = self.monc.lock_session(self.number) {
+            if inner.hunt.lost() {
+                self.monc.reopen(&mut inner);
+                self.monc.schedule(&inner);
+            }
+        }
+    }
+
+    fn auth_request(&self, _con: &Arc<Connection>) -> Result<AuthRequest> {
+        let mut inner = self
+            .monc
+            .lock_session(self.number)
+            .ok_or_else(errno::econnaborted)?;
+        let payload = inner.auth.request()?;
+        auth::request(inner.auth.method(), payload)
+    }
+
+    fn auth_more(&self, _con: &Arc<Connection>, payload: &[u8]) -> Result<KVVec<u8>> {
+        let mut inner = self
+            .monc
+            .lock_session(self.number)
+            .ok_or_else(errno::econnaborted)?;
+        let answer = inner.auth.more(&KernelCrypto, payload);
+        answer.inspect_err(|error| self.refused(&mut inner, *error))
+    }
+
+    fn auth_done(
+        &self,
+        _con: &Arc<Connection>,
+        global_id: u64,
+        _con_mode: u32,
+        payload: &[u8],
+    ) -> Result<AuthKeys> {
+        let mut inner = self
+            .monc
+            .lock_session(self.number)
+            .ok_or_else(errno::econnaborted)?;
+        let keys = inner
+            .auth
+            .done(&KernelCrypto, auth::now(), global_id, payload)
+            .inspect_err(|error| self.refused(&mut inner, *error))?;
+        let keys = auth::keys(&keys)?;
+        self.monc.messenger.set_global_id(global_id);
+        self.established(&mut inner);
+        Ok(keys)
+    }
+
+    fn auth_bad_method(&self, _con: &Arc<Connection>, bad: &AuthBadMethod) -> Result {
+        let mut inner = self
+            .monc
+            .lock_session(self.number)
+            .ok_or_else(errno::econnaborted)?;
+        let error = auth::bad_method(inner.error.is_none(), "mon", bad);
+        if auth::is_refusal(bad) {
+            self.refused(&mut inner, error);
+        } else {
+            self.monc.give_up(&mut inner, error);
+        }
+        Err(error)
+    }
+}

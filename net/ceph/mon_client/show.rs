@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What debugfs shows of the monitor client, in the C client's formats.
+use kernel::seq_file::SeqFile;
+
+use ceph_proto::machine::subs::{Sub, Want};
+use ceph_proto::wire::mon::kind;
+
+use super::MonClient;
+use crate::log::show;
+
+impl MonClient {
+    /// File `monmap`.
+    pub(crate) fn show_monmap(&self, m: &SeqFile) {
+        let inner = self.inner.lock();
+        show!(m, "epoch {}\n", inner.map.epoch);
+        for mon in &inner.map.mons {
+            show!(m, "\tmon{}\t{}\n", mon.rank, mon.addr);
+        }
+    }
+
+    /// File `monc`.
+    pub(crate) fn show_monc(&self, m: &SeqFile) {
+        let inner = self.inner.lock();
+        for sub in Sub::ALL {
+            let (want, have) = inner.subs.get(sub);
+            let name = sub.name();
+            match want {
+                Want::Nothing => show!(m, "have {name} {have}\n"),
+                Want::Once(start) => show!(m, "have {name} {have} want {start}\n"),
+                Want::From(start) => show!(m, "have {name} {have} want {start}+\n"),
+            }
+        }
+        show!(m, "fs_cluster_id {}\n", inner.subs.fs().unwrap_or(-1));
+        for query in inner.queries.values() {
+            let what = match query.message.kind() {
+                kind::STATFS => "statfs",
+                kind::MON_GET_VERSION => "mon_get_version",
+                _ => "unknown",
+            };
+            show!(m, "{} {what}\n", query.request.tid());
+        }
+    }
+}

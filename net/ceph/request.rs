@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The core of a request to a daemon: who asked for what and when, and an answer
+//! that is given exactly once, to a task that waits or to a callback.
+//!
+//! ```text
+//!            complete(): the callback is called
+//!   Open ----------------------------------------> Over
+//!    |                                              ^
+//!    | complete(): the waiter is woken              | wait() takes the answer
+//!    '-----------------> Answered ------------------'
+//! ```
+//!
+//! Where a request is kept (by tid, by session) and how it is sent is its owner's
+//! business.
+use kernel::{new_spinlock, prelude::*, sync::Arc, sync::SpinLock, time::Jiffies};
+use kernel_ext::{
+    task, time,
+    wait::{Completion, Reason, WaitTable},
+};
+
+/// Called once with the answer, in the context of whoever has it.
+pub struct Callback<T>(KBox<dyn FnMut(Result<T>) + Send>);
+
+impl<T> Callback<T> {
+    /// Makes a callback of a closure.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(f: impl FnOnce(Result<T>) + Send + 'static) -> Result<Self> {
+        // A `KBox<dyn FnOnce>` cannot be called, as a `Box` of the standard library
+        // can.
+        let mut f = Some(f);
+        let call = move |answer| {
+            if let Some(f) = f.take() {
+                f(answer)
+            }
+        };
+        Ok(Self(KBox::new(call, GFP_KERNEL)?))
+    }
+
+    /// Calls it.
+    pub fn call(mut self, answer: Result<T>) {
+        (self.0)(answer)
+    }
+}
+
+enum State<T> {
+    Open(Option<Callback<T>>),
+    Answered(Result<T>),
+    Over,
+}
+
+/// What all requests have in common; `T` is the answer.
+#[pin_data]
+pub struct Request<T: Send + Unpin> {
+    tid: u64,
+    pid: i32,
+    submitted: Jiffies,
+    reason: Reason,
+    #[pin]
+    state: SpinLock<State<T>>,
+    #[pin]
+    done: Completion,
+}
+
+impl<T: Send + Unpin> Request<T> {
+    /// A request of the current task, with a callback or, without, to be waited for.
+    pub fn new(tid: u64, reason: Reason, callback: Option<Callback<T>>) -> impl PinInit<Self> {
+        pin_init!(Self {
+            tid,
+            pid: task::current_pid(),
+            submitted: time::jiffies(),
+            reason,
+            state <- new_spinlock!(State::Open(callback), "ceph::Request::state"),
+            done <- Completion::new(),
+        })
+    }
+
+    /// As [`new`](Self::new), for a request that is nothing else.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new_arc(tid: u64, reason: Reason, callback: Option<Callback<T>>) -> Result<Arc<Self>> {
+        Arc::pin_init(Self::new(tid, reason, callback), GFP_KERNEL)
+    }
+
+    /// Transaction id.
+    pub fn tid(&self) -> u64 {
+        self.tid
+    }
+
+    /// The task that asked.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// When it asked.
+    pub fn submitted(&self) -> Jiffies {
+        self.submitted
+    }
+
+    /// What it waits for.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Answers. Only the first answer counts; returns whether this was it. May
+    /// call the callback, so no lock that it takes may be held.
+    pub fn complete(&self, answer: Result<T>) -> bool {
+        let mut state = self.state.lock();
+        match core::mem::replace(&mut *state, State::Over) {
+            State::Open(Some(callback)) => {
+                drop(state);
+                callback.call(answer);
+                self.done.complete_all();
+                true
+            }
+            State::Open(None) => {
+                *state = State::Answered(answer);
+                drop(state);
+                self.done.complete_all();
+                true
+            }
+            old => {
+                *state = old;
+                false
+            }
+        }
+    }
+
+    /// Whether it was answered.
+    pub fn is_complete(&self) -> bool {
+        !matches!(&*self.state.lock(), State::Open(_))
+    }
+
+    /// Waits for the answer, at most `timeout` jiffies.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` when the task is being killed and `ETIMEDOUT`; then the owner has to
+    /// forget the request and [`complete`](Self::complete) it. Else the answer's.
+    pub fn wait(&self, waits: &WaitTable, timeout: Option<Jiffies>) -> Result<T> {
+        self.done.wait(waits, self.reason, timeout)?;
+        let mut state = self.state.lock();
+        match core::mem::replace(&mut *state, State::Over) {
+            State::Answered(answer) => answer,
+            old => {
+                *state = old;
+                Err(EINVAL)
+            }
+        }
+    }
+}
+
+#[kunit_tests(ceph_request)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_answer_counts() -> Result {
+        let waits = KBox::pin_init(WaitTable::new(), GFP_KERNEL)?;
+        let request = Request::<u32>::new_arc(7, Reason::default(), None)?;
+        assert!(!request.is_complete());
+        assert!(request.wait(&waits, Some(1)) == Err(ETIMEDOUT));
+        assert!(request.complete(Ok(1)));
+        assert!(!request.complete(Ok(2)));
+        assert!(request.is_complete());
+        assert!(request.wait(&waits, None) == Ok(1));
+        assert_eq!(waits.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn callbacks() -> Result {
+        let seen = Arc::pin_init(new_spinlock!(0, "seen"), GFP_KERNEL)?;
+        let copy = seen.clone();
+        let callback =
+            Callback::new(move |answer: Result<u32>| *copy.lock() += answer.unwrap_or(100))?;
+        let request = Request::new_arc(7, Reason::default(), Some(callback))?;
+        assert!(request.complete(Ok(3)));
+        assert!(!request.complete(Err(EIO)));
+        assert_eq!(*seen.lock(), 3);
+        Ok(())
+    }
+}
