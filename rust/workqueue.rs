@@ -189,7 +189,8 @@ macro_rules! impl_has_delayed_task {
                 ) -> *const $crate::workqueue::DelayedTask<$self $(, $id)?> {
                     &raw const this.$field
                 }
-                let _ = typed$(::<$($generics)+>)?;
+                let _: fn(&$self) -> *const $crate::workqueue::DelayedTask<$self $(, $id)?> =
+                    typed;
                 ::core::mem::offset_of!($self, $field)
             };
         }

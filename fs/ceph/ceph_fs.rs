@@ -25,6 +25,8 @@ module_params! {
     bool enable_unsafe_idmap = false, 0o644, "allow idmapped mounts with MDSs that do not support them (default: off)";
 }
 
+mod mds_client;
+
 struct Ceph;
 
 impl kernel::Module for Ceph {

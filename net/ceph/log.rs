@@ -3,19 +3,23 @@
 //! implement `core::fmt::Display`, as those of the pure crates do.
 
 /// As `pr_info!`.
+#[macro_export]
 macro_rules! info {
     ($($arg:tt)*) => { ::kernel::pr_info!("{}", ::core::format_args!($($arg)*)) };
 }
 /// As `pr_warn!`.
+#[macro_export]
 macro_rules! warning {
     ($($arg:tt)*) => { ::kernel::pr_warn!("{}", ::core::format_args!($($arg)*)) };
 }
 /// As `pr_err!`.
+#[macro_export]
 macro_rules! error {
     ($($arg:tt)*) => { ::kernel::pr_err!("{}", ::core::format_args!($($arg)*)) };
 }
 /// As `seq_print!`.
+#[macro_export]
 macro_rules! show {
     ($m:expr, $($arg:tt)*) => { ::kernel::seq_print!($m, "{}", ::core::format_args!($($arg)*)) };
 }
-pub(crate) use {error, info, show, warning};
+pub use crate::{error, info, show, warning};

@@ -270,6 +270,11 @@ impl MdsMap {
         self.ranks.get(at.ok()?)
     }
 
+    /// Whether the rank is part of the file system, with or without a daemon.
+    pub fn is_in(&self, rank: u32) -> bool {
+        self.in_ranks.contains(&rank)
+    }
+
     /// The state of the rank.
     pub fn state(&self, rank: u32) -> MdsState {
         self.get(rank).map_or(MdsState::DNE, |info| info.state)

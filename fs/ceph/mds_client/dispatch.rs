@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What comes from metadata servers.
+use kernel::{prelude::*, sync::Arc};
+use kernel_ext::{pr_err_ratelimited, pr_warn_ratelimited, time};
+
+use ceph_core::{
+    auth::ServiceAuth,
+    log::{error, info},
+    messenger::{
+        Alloc, AuthBadMethod, AuthKeys, AuthRequest, Connection, ConnectionOps, Header, Incoming,
+    },
+};
+use ceph_fs_proto::wire::{
+    mdsmap::MdsState,
+    msg::{
+        CLIENT_CAPS, CLIENT_LEASE, CLIENT_QUOTA, CLIENT_REPLY, CLIENT_REQUEST_FORWARD,
+        CLIENT_SESSION, CLIENT_SNAP, MDS_MAP,
+    },
+    reply::{ClientReply, Forward},
+    session::{ClientSession, Features, SessionOp},
+};
+use ceph_proto::{errno::eopnotsupp, wire::types::EntityType};
+
+use super::{
+    request::{Place, Reply},
+    session::{Session, SessionState},
+    MdsClient, MdsHooks, Phase,
+};
+
+/// The owner of a session's connection, from its opening to its closing.
+#[pin_data]
+pub(super) struct SessionOps<H: MdsHooks> {
+    mdsc: Arc<MdsClient<H>>,
+    session: Arc<Session<H>>,
+    #[pin]
+    auth: ServiceAuth,
+}
+
+impl<H: MdsHooks> SessionOps<H> {
+    pub(super) fn new(mdsc: Arc<MdsClient<H>>, session: Arc<Session<H>>) -> Result<Arc<Self>> {
+        let monc = mdsc.client.monc.clone();
+        Arc::pin_init(
+            pin_init!(Self {
+                mdsc,
+                session,
+                auth <- ServiceAuth::new(monc, EntityType::MDS),
+            }),
+            GFP_KERNEL,
+        )
+    }
+}
+
+impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
+    fn alloc_msg(&self, _con: &Arc<Connection>, header: &Header) -> Alloc {
+        match header.kind {
+            CLIENT_SESSION
+            | CLIENT_REPLY
+            | CLIENT_REQUEST_FORWARD
+            | CLIENT_CAPS
+            | CLIENT_LEASE
+            | CLIENT_SNAP
+            | CLIENT_QUOTA
+            | MDS_MAP => Alloc::Accept,
+            _ => Alloc::Skip,
+        }
+    }
+
+    fn dispatch(&self, _con: &Arc<Connection>, msg: Incoming) {
+        let (mdsc, session) = (&self.mdsc, &self.session);
+        if !mdsc
+            .session(session.rank)
+            .is_some_and(|registered| Arc::ptr_eq(&registered, session))
+        {
+            return;
+        }
+        let taken = match msg.header.kind {
+            CLIENT_SESSION => mdsc.session_message(session, &msg),
+            CLIENT_REPLY => mdsc.reply(session, &msg),
+            CLIENT_REQUEST_FORWARD => mdsc.forward(session, &msg),
+            MDS_MAP => {
+                mdsc.monitor_message(&msg);
+                Ok(())
+            }
+            _ => {
+                session.count_message();
+                if let Some(hooks) = mdsc.hooks() {
+                    hooks.message(session, &msg);
+                }
+                Ok(())
+            }
+        };
+        if let Err(e) = taken {
+            pr_err_ratelimited!(
+                "mds{}: corrupt message of type {}: {:?}\n",
+                session.rank,
+                msg.header.kind,
+                e
+            );
+        }
+    }
+
+    fn peer_reset(&self, _con: &Arc<Connection>) {
+        let (mdsc, session) = (&self.mdsc, &self.session);
+        pr_warn!("mds{} closed our session\n", session.rank);
+        let Some(map) = mdsc.map() else { return };
+        match map.state(session.rank) {
+            MdsState::RECONNECT => mdsc.reconnect(session, &map),
+            // Past that phase no reconnect is taken: start anew.
+            state if state > MdsState::RECONNECT => match session.state() {
+                SessionState::New | SessionState::Closed | SessionState::Rejected => {}
+                _ => mdsc.drop_session(session, SessionState::Closed),
+            },
+            _ => {}
+        }
+    }
+
+    fn auth_request(&self, _con: &Arc<Connection>) -> Result<AuthRequest> {
+        self.auth.auth_request()
+    }
+
+    fn auth_more(&self, _con: &Arc<Connection>, payload: &[u8]) -> Result<KVVec<u8>> {
+        self.auth.auth_more(payload)
+    }
+
+    fn auth_done(
+        &self,
+        _con: &Arc<Connection>,
+        _global_id: u64,
+        _con_mode: u32,
+        payload: &[u8],
+    ) -> Result<AuthKeys> {
+        self.auth.auth_done(payload)
+    }
+
+    fn auth_bad_method(&self, _con: &Arc<Connection>, bad: &AuthBadMethod) -> Result {
+        self.auth.auth_bad_method(bad)
+    }
+}
+
+impl<H: MdsHooks> MdsClient<H> {
+    fn session_message(self: &Arc<Self>, session: &Arc<Session<H>>, msg: &Incoming) -> Result {
+        let message = ClientSession::decode(&msg.front, msg.header.version)?;
+        let Some(hooks) = self.hooks() else {
+            return Ok(());
+        };
+        let rank = session.rank;
+        let (autoclose, timeout) = self
+            .map()
+            .map_or((0, 0), |map| (map.session_autoclose, map.session_timeout));
+        let timeout = time::secs(u64::from(timeout));
+        let before = {
+            let mut inner = session.inner.lock();
+            let ttl = time::secs(u64::from(autoclose));
+            inner.ttl = Some(time::jiffies().wrapping_add(ttl));
+            if inner.state == SessionState::Hung {
+                inner.state = SessionState::Open;
+                pr_info!("mds{} came back\n", rank);
+            }
+            inner.state
+        };
+        match message.op {
+            SessionOp::OPEN => {
+                if !message.features.has(Features::REPLY_ENCODING) {
+                    pr_err!("mds{} is older than this client supports\n", rank);
+                    self.drop_session(session, SessionState::Rejected);
+                    return Err(eopnotsupp());
+                }
+                if before == SessionState::Reconnecting {
+                    pr_info!("mds{} reconnect success\n", rank);
+                }
+                {
+                    let mut inner = session.inner.lock();
+                    inner.features = message.features;
+                    inner.state = SessionState::Open;
+                    if inner.seq == 0 {
+                        inner.seq = message.seq;
+                    }
+                }
+                if before != SessionState::Open {
+                    session.renewed(timeout, false);
+                }
+                if self.state.lock().phase == Phase::Stopping {
+                    session.request_close()?;
+                }
+                self.kick(|place| place == Place::WaitsForSession(rank));
+            }
+            SessionOp::RENEWCAPS => {
+                let ours = session.inner.lock().renew_seq == message.seq;
+                if ours && session.renewed(timeout, true) {
+                    hooks.renewed(session);
+                }
+            }
+            SessionOp::CLOSE => {
+                if before == SessionState::Reconnecting {
+                    pr_info!("mds{} reconnect denied\n", rank);
+                }
+                self.drop_session(session, SessionState::Closed);
+            }
+            SessionOp::STALE => {
+                pr_info!("mds{} caps went stale, renewing\n", rank);
+                {
+                    let mut inner = session.inner.lock();
+                    inner.cap_gen = inner.cap_gen.wrapping_add(1);
+                    inner.cap_ttl = time::jiffies().wrapping_sub(1);
+                }
+                self.renew_caps(session);
+            }
+            SessionOp::RECALL_STATE => hooks.recall(session, message.max_caps),
+            SessionOp::FLUSHMSG => {
+                hooks.flush_releases(session);
+                session.send_bare(SessionOp::FLUSHMSG_ACK, message.seq)?;
+            }
+            SessionOp::FORCE_RO => {
+                session.inner.lock().readonly = true;
+                hooks.force_readonly(session);
+            }
+            SessionOp::REJECT => {
+                let what = match before {
+                    SessionState::Reconnecting => "reconnect",
+                    _ => "session",
+                };
+                info!("mds{rank} rejected {what}\n");
+                if message.blocklisted {
+                    error!(
+                        "this client is blocklisted: unmount, see `ceph osd blocklist ls`, \
+                        and mount again\n"
+                    );
+                }
+                self.drop_session(session, SessionState::Rejected);
+            }
+            op => pr_warn_ratelimited!("mds{}: session op {} is unknown\n", rank, op.0),
+        }
+        Ok(())
+    }
+
+    fn reply(self: &Arc<Self>, session: &Arc<Session<H>>, msg: &Incoming) -> Result {
+        let request = {
+            let state = self.state.lock();
+            state.requests.get(&msg.header.tid).cloned()
+        };
+        let Some(request) = request else {
+            return Ok(());
+        };
+        if request.sent_to() != Some(session.rank) {
+            return Ok(());
+        }
+        let Some(hooks) = self.hooks() else {
+            return Ok(());
+        };
+        let outcome = ClientReply::decode(&msg.front, request.spec.op).and_then(|reply| {
+            Ok(Reply {
+                result: reply.result,
+                filled: hooks.fill(session, &request.spec, &reply)?,
+            })
+        });
+        match outcome {
+            Ok(reply) => {
+                self.finish(&request, Ok(reply));
+                Ok(())
+            }
+            Err(e) => {
+                self.finish(&request, Err(if e == ENOMEM { ENOMEM } else { EIO }));
+                Err(e)
+            }
+        }
+    }
+
+    fn forward(self: &Arc<Self>, session: &Arc<Session<H>>, msg: &Incoming) -> Result {
+        let forward = Forward::decode(&msg.front)?;
+        let request = {
+            let state = self.state.lock();
+            state.requests.get(&msg.header.tid).cloned()
+        };
+        let Some(request) = request else {
+            return Ok(());
+        };
+        {
+            let mut progress = request.progress.lock();
+            // An old one, or one from a server that is not asked any more.
+            if progress.place != Place::Sent(session.rank) || forward.num_fwd <= progress.forwards {
+                return Ok(());
+            }
+            progress.forwards = forward.num_fwd;
+            progress.place = Place::WaitsForMap;
+            progress.resend_rank = Some(forward.rank);
+        }
+        self.advance(&request);
+        Ok(())
+    }
+
+    /// Asks the server to let the session's capabilities be good for longer.
+    pub(super) fn renew_caps(&self, session: &Arc<Session<H>>) {
+        let recovering = self
+            .map()
+            .is_none_or(|map| map.state(session.rank) < MdsState::RECONNECT);
+        let seq = {
+            let mut inner = session.inner.lock();
+            inner.renew_requested = time::jiffies();
+            // A rank that is not back yet would not know us.
+            if recovering {
+                return;
+            }
+            inner.renew_seq = inner.renew_seq.wrapping_add(1);
+            inner.renew_seq
+        };
+        if let Err(e) = session.send_bare(SessionOp::REQUEST_RENEWCAPS, seq) {
+            pr_err!("mds{}: cannot renew caps: {:?}\n", session.rank, e);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Maps: which rank is which daemon, and what a change of that means for sessions.
+use kernel::{prelude::*, sync::Arc};
+use kernel_ext::{pr_err_ratelimited, workqueue::DelayedTask};
+
+use ceph_core::{log::error, messenger::Incoming, mon_client::Sub};
+use ceph_fs_proto::wire::{
+    fsmap_user::FsMapUser,
+    mdsmap::{MdsMap, MdsState},
+    msg::{FS_MAP_USER, MDS_MAP},
+};
+
+use super::{request::Place, session::SessionState, MdsClient, MdsHooks, Phase, Session};
+
+impl<H: MdsHooks> MdsClient<H> {
+    /// Asks the monitors for the map of the file system, or for the list of file
+    /// systems first, if one was named. Before the session with them is opened.
+    pub fn subscribe(&self) {
+        let monc = &self.client.monc;
+        if self.config.fs_name.is_some() {
+            monc.want_map(Sub::FsMapUser, 0, false);
+        } else {
+            monc.want_map(Sub::MdsMap, 0, true);
+        }
+    }
+
+    /// Takes MDS_MAP and FS_MAP_USER messages of the monitors.
+    pub fn monitor_message(self: &Arc<Self>, msg: &Incoming) {
+        let taken = match msg.header.kind {
+            MDS_MAP => self.mds_map(&msg.front),
+            FS_MAP_USER => self.fs_map(&msg.front),
+            _ => Ok(()),
+        };
+        if let Err(e) = taken {
+            pr_err_ratelimited!("corrupt map from a monitor, ignored: {:?}\n", e);
+        }
+    }
+
+    fn fs_map(self: &Arc<Self>, front: &[u8]) -> Result {
+        let map = FsMapUser::decode(front)?;
+        let monc = &self.client.monc;
+        monc.got_map(Sub::FsMapUser, map.epoch);
+        let Some(name) = &self.config.fs_name else {
+            return Ok(());
+        };
+        match map.find(name) {
+            Some(fscid) => {
+                monc.set_fs_cluster_id(fscid);
+                monc.want_map(Sub::MdsMap, 0, true);
+                monc.renew_subs();
+            }
+            None => {
+                let mounting = {
+                    let mut state = self.state.lock();
+                    state.map_error = Some(ENOENT);
+                    state.phase == Phase::Mounting
+                };
+                if mounting {
+                    error!(
+                        "the cluster has no file system named '{}'; see `ceph fs ls`\n",
+                        super::Text(name)
+                    );
+                }
+                self.kick(|place| place == Place::WaitsForMap);
+            }
+        }
+        Ok(())
+    }
+
+    fn mds_map(self: &Arc<Self>, front: &[u8]) -> Result {
+        let (fsid, map) = MdsMap::decode_message(front)?;
+        self.client.monc.check_fsid(&fsid)?;
+        let map = Arc::new(map, GFP_KERNEL)?;
+        let old = {
+            let mut state = self.state.lock();
+            if state.map.as_ref().is_some_and(|old| map.epoch <= old.epoch) {
+                return Ok(());
+            }
+            state.map_error = None;
+            state.map.replace(map.clone())
+        };
+        self.client.monc.got_map(Sub::MdsMap, map.epoch);
+        if let Some(old) = old {
+            self.compare_maps(&old, &map)?;
+        }
+        self.kick(|place| place == Place::WaitsForMap);
+        DelayedTask::<Self>::queue(self.clone());
+        Ok(())
+    }
+
+    /// What the new map means for each session. Maps come from the monitors one at a
+    /// time, so this is never entered twice at once.
+    fn compare_maps(self: &Arc<Self>, old: &MdsMap, new: &MdsMap) -> Result {
+        for session in self.sessions()? {
+            let rank = session.rank;
+            let (before, after) = (old.state(rank), new.state(rank));
+            if new.get(rank).is_none() && !new.is_in(rank) {
+                pr_info!("mds{} is gone from the map\n", rank);
+                self.drop_session(&session, SessionState::Closed);
+                continue;
+            }
+            if old.addr(rank) != new.addr(rank) {
+                // Another daemon, or another life of it: what the session holds
+                // is kept until the rank asks for it.
+                let _io = session.io.lock();
+                session.con.close_nowait();
+                session.set_state(SessionState::Restarting);
+            } else if before == after {
+                continue;
+            }
+            if session.state() == SessionState::Restarting && after >= MdsState::RECONNECT {
+                self.reconnect(&session, new);
+            }
+            if before < MdsState::ACTIVE && after >= MdsState::ACTIVE {
+                if before != MdsState::CREATING && before != MdsState::STARTING {
+                    pr_info!("mds{} recovery completed\n", rank);
+                }
+                self.kick(|place| {
+                    place == Place::Sent(rank) || place == Place::WaitsForSession(rank)
+                });
+                if let Some(hooks) = self.hooks() {
+                    hooks.reconnected(&session);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the daemon that took over a rank what this client holds.
+    pub(super) fn reconnect(self: &Arc<Self>, session: &Arc<Session<H>>, map: &MdsMap) {
+        let Some(hooks) = self.hooks() else { return };
+        let _io = session.io.lock();
+        let before = {
+            let mut inner = session.inner.lock();
+            if matches!(inner.state, SessionState::Closed | SessionState::Rejected) {
+                return;
+            }
+            inner.seq = 0;
+            inner.cap_gen = inner.cap_gen.wrapping_add(1);
+            inner.readonly = false;
+            core::mem::replace(&mut inner.state, SessionState::Reconnecting)
+        };
+        pr_info!("mds{} reconnect start\n", session.rank);
+        session.con.close_nowait();
+        let sent = self.open_connection(map, session).and_then(|()| {
+            for parts in hooks.reconnect(session)? {
+                session.send_parts(parts)?;
+            }
+            Ok(())
+        });
+        if let Err(e) = sent {
+            pr_err!("mds{} reconnect failed: {:?}\n", session.rank, e);
+            // The next map tries again.
+            session.set_state(if before == SessionState::Reconnecting {
+                SessionState::Restarting
+            } else {
+                before
+            });
+        }
+    }
+}

@@ -1,0 +1,655 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The MDS client: sessions with ranks, requests, and the maps that say who is who.
+//!
+//! [`MdsClient::do_request`] is the way in. A request waits in the table until the
+//! map names an active rank and the session with it is open; it is sent, and sent
+//! again to whom it is forwarded, or when a rank has restarted. What the file system
+//! adds is behind [`MdsHooks`].
+//!
+//! Locks, outermost first: `Session::io`, `MdsClient::state`, then the leaf locks
+//! `Session::inner` and `Request::progress`. Messages are encoded under
+//! `Session::io` alone.
+use core::fmt::{self, Write};
+use kernel::{
+    new_mutex, new_spinlock,
+    prelude::*,
+    rbtree::{RBTree, RBTreeNode},
+    sync::{Arc, Mutex, SpinLock},
+    time::Jiffies,
+};
+use kernel_ext::{
+    impl_has_delayed_task, new_delayed_task, new_wait_queue, random, time,
+    wait::{Reason, WaitQueue},
+    workqueue::{DelayedTask, OwnedQueue, TaskHandler},
+};
+
+use ceph_core::{
+    client::Client,
+    messenger::{Connection, Message, Parts, Policy},
+};
+use ceph_fs_proto::wire::{
+    mdsmap::{MdsMap, MdsState},
+    msg::{CLIENT_REQUEST, CLIENT_SESSION},
+    request::ClientRequest,
+    session::ClientSession,
+};
+use ceph_proto::{
+    errno::{ehostunreach, eshutdown},
+    wire::types::{EntityName, EntityType},
+};
+
+mod debugfs;
+mod dispatch;
+mod hooks;
+mod map;
+mod request;
+mod session;
+
+pub use hooks::{Choice, MdsHooks};
+pub use request::{Caller, OwnedPath, OwnedRelease, Reply, Request, Spec};
+pub use session::{Session, SessionState};
+
+use dispatch::SessionOps;
+use request::Place;
+
+/// The tick: releases, renewals, silence of servers.
+const TICK_SECS: u64 = 5;
+
+/// Bytes from outside, printed as text with anything unusual escaped.
+struct Text<'a>(&'a [u8]);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c.is_control() {
+                    write!(f, "{}", c.escape_default())?;
+                } else {
+                    f.write_char(c)?;
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a mount says of itself and wants.
+pub struct Config {
+    /// File system name; `None` for the cluster's default one.
+    pub fs_name: Option<KVec<u8>>,
+    /// Fail requests at once, while mounting, if no rank is active.
+    pub require_active: bool,
+    /// Host name, for the list of sessions that a server shows.
+    pub hostname: KVec<u8>,
+    /// Kernel release, likewise.
+    pub kernel_release: KVec<u8>,
+    /// Entity name without `client.`, likewise.
+    pub entity_id: KVec<u8>,
+    /// Path that is mounted, likewise.
+    pub root: KVec<u8>,
+}
+
+/// Where the mount is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Mounting,
+    Mounted,
+    /// Sessions are being closed.
+    Stopping,
+    /// By force: nothing succeeds any more.
+    Shutdown,
+}
+
+struct State<H: MdsHooks> {
+    map: Option<Arc<MdsMap>>,
+    /// Why there will be no map.
+    map_error: Option<Error>,
+    phase: Phase,
+    /// By rank.
+    sessions: KVec<Option<Arc<Session<H>>>>,
+    requests: RBTree<u64, Arc<Request<H>>>,
+    last_tid: u64,
+    last_renew: Jiffies,
+}
+
+/// The MDS client of one mount.
+#[pin_data]
+pub struct MdsClient<H: MdsHooks> {
+    client: Arc<Client>,
+    config: Config,
+    #[pin]
+    hooks: SpinLock<Option<Arc<H>>>,
+    #[pin]
+    state: Mutex<State<H>>,
+    /// A session came or went.
+    #[pin]
+    sessions_changed: WaitQueue,
+    #[pin]
+    tick: DelayedTask<MdsClient<H>>,
+}
+
+impl_has_delayed_task! {
+    impl{H: MdsHooks} HasDelayedTask for MdsClient<H> { self.tick }
+}
+
+/// What is to become of a request next.
+enum Next<H: MdsHooks> {
+    Fail(Error),
+    Wait,
+    /// Through this session, if it was sent so many times until then.
+    Send(Arc<Session<H>>, u32),
+}
+
+impl<H: MdsHooks> MdsClient<H> {
+    /// Makes an MDS client; its periodic work runs on `queue`.
+    pub fn new(client: Arc<Client>, config: Config, queue: Arc<OwnedQueue>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            try_pin_init!(Self {
+                client,
+                config,
+                hooks <- new_spinlock!(None, "ceph::MdsClient::hooks"),
+                state <- new_mutex!(
+                    State {
+                        map: None,
+                        map_error: None,
+                        phase: Phase::Mounting,
+                        sessions: KVec::new(),
+                        requests: RBTree::new(),
+                        last_tid: 0,
+                        last_renew: time::jiffies(),
+                    },
+                    "ceph::MdsClient::state"
+                ),
+                sessions_changed <- new_wait_queue!("ceph::MdsClient::sessions_changed"),
+                tick <- new_delayed_task!(queue, "ceph::MdsClient::tick"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Connects the file system; before anything else. [`stop`](Self::stop) cuts it.
+    pub fn start(self: &Arc<Self>, hooks: Arc<H>) {
+        *self.hooks.lock() = Some(hooks);
+        DelayedTask::<Self>::queue_delayed(self.clone(), time::secs(TICK_SECS));
+    }
+
+    /// The mount is complete: from now on a request outlasts the loss of all ranks.
+    pub fn mounted(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Mounting {
+            state.phase = Phase::Mounted;
+        }
+    }
+
+    /// The client of the cluster.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// The current map.
+    pub fn map(&self) -> Option<Arc<MdsMap>> {
+        self.state.lock().map.clone()
+    }
+
+    /// The session with a rank, if there is one.
+    pub fn session(&self, rank: u32) -> Option<Arc<Session<H>>> {
+        self.state.lock().session(rank).cloned()
+    }
+
+    /// Calls `f` for each session.
+    pub fn for_each_session(&self, mut f: impl FnMut(&Arc<Session<H>>)) -> Result {
+        for session in self.sessions()? {
+            f(&session);
+        }
+        Ok(())
+    }
+
+    fn hooks(&self) -> Option<Arc<H>> {
+        self.hooks.lock().clone()
+    }
+
+    fn sessions(&self) -> Result<KVec<Arc<Session<H>>>> {
+        let state = self.state.lock();
+        let mut all = KVec::new();
+        for session in state.sessions.iter().flatten() {
+            all.push(session.clone(), GFP_KERNEL)?;
+        }
+        Ok(all)
+    }
+
+    /// Asks and waits for the answer, killable.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` when killed, `ETIMEDOUT` after the request's own limit,
+    /// `EHOSTUNREACH` while mounting if no rank is active, `EACCES` if the server
+    /// rejects the client, `EIO` after a forced unmount or for a corrupt reply,
+    /// `ENOMEM`. An error of the server is in [`Reply::result`].
+    pub fn do_request(self: &Arc<Self>, spec: Spec<H::Subject>) -> Result<Reply<H::Filled>> {
+        let request = self.register(spec)?;
+        self.advance(&request);
+        match request.core.wait(&self.client.waits, request.spec.timeout) {
+            Err(e) if !request.core.is_complete() => self.abandon(&request, e),
+            answer => answer,
+        }
+    }
+
+    fn register(&self, spec: Spec<H::Subject>) -> Result<Arc<Request<H>>> {
+        let mut state = self.state.lock();
+        state.last_tid = state.last_tid.wrapping_add(1);
+        let tid = state.last_tid;
+        let request = Request::new(tid, spec)?;
+        let node = RBTreeNode::new(tid, request.clone(), GFP_KERNEL)?;
+        state.requests.insert(node);
+        Ok(request)
+    }
+
+    /// The waiter gives up. A request that was sent stays until its reply, for the
+    /// sake of the capabilities in it.
+    fn abandon(&self, request: &Arc<Request<H>>, why: Error) -> Result<Reply<H::Filled>> {
+        let removed = {
+            let mut state = self.state.lock();
+            if request.progress.lock().attempts == 0 {
+                state.requests.remove(&request.tid())
+            } else {
+                None
+            }
+        };
+        drop(removed);
+        if request.core.complete(Err(why)) {
+            return Err(why);
+        }
+        // The answer was faster.
+        request.core.wait(&self.client.waits, None)
+    }
+
+    /// Ends a request, once.
+    fn finish(&self, request: &Arc<Request<H>>, outcome: Result<Reply<H::Filled>>) {
+        let removed = self.state.lock().requests.remove(&request.tid());
+        if removed.is_some() {
+            let msg = request.progress.lock().msg.take();
+            drop(msg);
+            request.core.complete(outcome);
+        }
+    }
+
+    /// Moves a request on as far as it goes now.
+    fn advance(self: &Arc<Self>, request: &Arc<Request<H>>) {
+        match self.next(request) {
+            Next::Wait => {}
+            Next::Fail(e) => self.finish(request, Err(e)),
+            Next::Send(session, attempts) => {
+                if let Err(e) = self.transmit(&session, request, attempts) {
+                    self.finish(request, Err(e));
+                }
+            }
+        }
+    }
+
+    fn next(self: &Arc<Self>, request: &Arc<Request<H>>) -> Next<H> {
+        let Some(hooks) = self.hooks() else {
+            return Next::Fail(eshutdown());
+        };
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.requests.get(&request.tid()).is_none() {
+            return Next::Wait;
+        }
+        if state.phase == Phase::Shutdown {
+            return Next::Fail(EIO);
+        }
+        let map = match (&state.map, state.map_error) {
+            (_, Some(e)) if state.phase == Phase::Mounting => return Next::Fail(e),
+            (Some(map), _) => map.clone(),
+            (None, _) => {
+                request.progress.lock().place = Place::WaitsForMap;
+                return Next::Wait;
+            }
+        };
+        if state.phase == Phase::Mounting && self.config.require_active && !map.is_available() {
+            return Next::Fail(ehostunreach());
+        }
+
+        let hint = request.progress.lock().resend_rank;
+        let chosen = match hint.map_or_else(|| hooks.choose_rank(&request.spec), Choice::Rank) {
+            Choice::Rank(rank) if map.state(rank) >= MdsState::ACTIVE => Some(rank),
+            Choice::Rank(_) if hint.is_none() => None,
+            _ => map.choose(random::u32()),
+        };
+        let Some(rank) = chosen.filter(|rank| map.state(*rank) >= MdsState::ACTIVE) else {
+            request.progress.lock().place = Place::WaitsForMap;
+            return Next::Wait;
+        };
+        let session = match self.get_session(state, rank) {
+            Ok(session) => session,
+            Err(e) => return Next::Fail(e),
+        };
+        match session.state() {
+            s if s.is_usable() => {
+                let mut progress = request.progress.lock();
+                progress.place = Place::Sent(rank);
+                let attempts = progress.attempts;
+                drop(progress);
+                return Next::Send(session, attempts);
+            }
+            SessionState::Rejected => return Next::Fail(EACCES),
+            SessionState::New | SessionState::Closed => {
+                if let Err(e) = self.open_session(state, &map, &session) {
+                    return Next::Fail(e);
+                }
+            }
+            _ => {}
+        }
+        let mut progress = request.progress.lock();
+        progress.place = Place::WaitsForSession(rank);
+        progress.resend_rank = Some(rank);
+        Next::Wait
+    }
+
+    /// Encodes and queues a request, unless the session has been lost meanwhile.
+    fn transmit(
+        self: &Arc<Self>,
+        session: &Arc<Session<H>>,
+        request: &Arc<Request<H>>,
+        attempts: u32,
+    ) -> Result {
+        let Some(hooks) = self.hooks() else {
+            return Err(eshutdown());
+        };
+        let _io = session.io.lock();
+        // Whoever ends or restarts the session does so under `io`, and afterwards
+        // moves all that is placed with it: this request too. And whoever sent it
+        // in between has counted.
+        let forwards = {
+            let progress = request.progress.lock();
+            if !session.state().is_usable()
+                || progress.place != Place::Sent(session.rank)
+                || progress.attempts != attempts
+            {
+                return Ok(());
+            }
+            progress.forwards
+        };
+        let releases = hooks.releases(&request.spec, session)?;
+        let mut borrowed = KVec::with_capacity(releases.len(), GFP_KERNEL)?;
+        for owned in &releases {
+            let mut release = owned.release;
+            release.dname = &owned.dname;
+            borrowed.push(release, GFP_KERNEL)?;
+        }
+        let (oldest, epoch) = {
+            let state = self.state.lock();
+            let oldest = state.requests.keys().next().copied();
+            (
+                oldest.unwrap_or(request.tid()),
+                state.map.as_ref().map_or(0, |map| map.epoch),
+            )
+        };
+        let spec = &request.spec;
+        let (version, front) = ClientRequest {
+            oldest_client_tid: oldest,
+            mdsmap_epoch: epoch,
+            flags: if spec.want_dentry {
+                ClientRequest::WANT_DENTRY
+            } else {
+                0
+            },
+            num_retry: attempts,
+            num_fwd: forwards,
+            op: spec.op,
+            caller_uid: spec.caller.uid,
+            caller_gid: spec.caller.gid,
+            gids: &spec.caller.gids,
+            args: spec.args,
+            path1: spec.path1.borrow(),
+            path2: spec.path2.borrow(),
+            releases: &borrowed,
+            stamp: request.stamp,
+        }
+        .encode(session.features())?;
+        let msg = Message::new(Parts {
+            kind: CLIENT_REQUEST,
+            tid: request.tid(),
+            version,
+            front,
+            ..Parts::default()
+        })?;
+        let previous = {
+            let mut progress = request.progress.lock();
+            progress.attempts = progress.attempts.saturating_add(1);
+            progress.resend_rank = None;
+            progress.msg.replace(msg.clone())
+        };
+        if let Some(previous) = previous {
+            session.con.revoke(&previous);
+        }
+        session.send(msg);
+        Ok(())
+    }
+
+    /// Moves on all requests that are where `pred` says.
+    fn kick(self: &Arc<Self>, pred: impl Fn(Place) -> bool) {
+        let mut tid = 0;
+        loop {
+            let next = {
+                let mut state = self.state.lock();
+                let mut at = state.requests.cursor_lower_bound_mut(&tid);
+                loop {
+                    let Some(cursor) = at else { break None };
+                    let (_, request) = cursor.current();
+                    if pred(request.progress.lock().place) {
+                        break Some(request.clone());
+                    }
+                    at = cursor.move_next();
+                }
+            };
+            let Some(request) = next else { return };
+            tid = request.tid().saturating_add(1);
+            self.advance(&request);
+        }
+    }
+
+    /// The session with a rank; registers one if there is none.
+    fn get_session(self: &Arc<Self>, state: &mut State<H>, rank: u32) -> Result<Arc<Session<H>>> {
+        if let Some(session) = state.session(rank) {
+            return Ok(session.clone());
+        }
+        if state.phase == Phase::Stopping {
+            return Err(eshutdown());
+        }
+        let con = Connection::new(&self.client.messenger, Policy::Lossless)?;
+        let session = Session::new(rank, con)?;
+        let at = usize::try_from(rank).map_err(|_| EINVAL)?;
+        while state.sessions.len() <= at {
+            state.sessions.push(None, GFP_KERNEL)?;
+        }
+        if let Some(slot) = state.sessions.get_mut(at) {
+            *slot = Some(session.clone());
+        }
+        Ok(session)
+    }
+
+    /// Opens the connection and asks for a session.
+    fn open_session(
+        self: &Arc<Self>,
+        state: &State<H>,
+        map: &MdsMap,
+        session: &Arc<Session<H>>,
+    ) -> Result {
+        self.open_connection(map, session)?;
+        let oldest = state.requests.keys().next().copied();
+        let config = &self.config;
+        let front = ClientSession::encode_open(
+            0,
+            &[
+                ("hostname", &config.hostname),
+                ("kernel_version", &config.kernel_release),
+                ("entity_id", &config.entity_id),
+                ("root", &config.root),
+            ],
+            oldest.unwrap_or(0),
+        )?;
+        {
+            let mut inner = session.inner.lock();
+            inner.state = SessionState::Opening;
+            inner.renew_requested = time::jiffies();
+        }
+        session.send_parts(Parts {
+            kind: CLIENT_SESSION,
+            version: ClientSession::OPEN_VERSION,
+            front,
+            ..Parts::default()
+        })
+    }
+
+    fn open_connection(self: &Arc<Self>, map: &MdsMap, session: &Arc<Session<H>>) -> Result {
+        let addr = map.addr(session.rank).ok_or_else(ehostunreach)?;
+        let name = EntityName {
+            kind: EntityType::MDS,
+            num: u64::from(session.rank),
+        };
+        let ops = SessionOps::new(self.clone(), session.clone())?;
+        session.con.open(name, addr, ops);
+        Ok(())
+    }
+
+    /// Takes a session out of the table if it is the one there.
+    fn unregister(&self, session: &Arc<Session<H>>) -> bool {
+        let mut state = self.state.lock();
+        let removed = match state.slot(session.rank) {
+            Some(slot) if slot.as_ref().is_some_and(|s| Arc::ptr_eq(s, session)) => slot.take(),
+            _ => None,
+        };
+        drop(state);
+        self.sessions_changed.wake_all();
+        removed.is_some()
+    }
+
+    /// Ends a session on our side: it leaves the table, its capabilities go, and
+    /// what was sent through it is moved on. From the connection's own callbacks
+    /// or from elsewhere.
+    fn drop_session(self: &Arc<Self>, session: &Arc<Session<H>>, last: SessionState) {
+        {
+            let _io = session.io.lock();
+            session.set_state(last);
+            session.con.close_nowait();
+        }
+        if last != SessionState::Rejected {
+            self.unregister(session);
+        }
+        self.sessions_changed.wake_all();
+        if let Some(hooks) = self.hooks() {
+            hooks.session_closed(session);
+        }
+        let rank = session.rank;
+        self.kick(|place| place == Place::Sent(rank) || place == Place::WaitsForSession(rank));
+    }
+
+    /// Closes all sessions, at most for `limit` jiffies, then cuts what is left. All
+    /// requests fail from now on. Killable.
+    pub fn stop(self: &Arc<Self>, limit: Jiffies) {
+        {
+            let mut state = self.state.lock();
+            if state.phase != Phase::Shutdown {
+                state.phase = Phase::Stopping;
+            }
+        }
+        let sessions = self.sessions().unwrap_or_default();
+        let hooks = self.hooks();
+        for session in &sessions {
+            if let Some(hooks) = &hooks {
+                hooks.flush_releases(session);
+            }
+            if session.state().is_usable() {
+                if let Err(e) = session.request_close() {
+                    pr_err!("mds{}: cannot close the session: {:?}\n", session.rank, e);
+                }
+            }
+        }
+        let reason = Reason {
+            what: "close of the sessions",
+            whom: "mds",
+            ..Reason::default()
+        };
+        let closed = || !sessions.iter().any(|s| s.state() == SessionState::Closing);
+        if self
+            .sessions_changed
+            .wait_until(&self.client.waits, reason, Some(limit), closed)
+            .is_err()
+        {
+            pr_warn!("a metadata server does not close its session; the client leaves without\n");
+        }
+        self.shutdown();
+        drop(DelayedTask::<Self>::cancel_sync(self));
+        // Again: a request may have registered a session meanwhile.
+        for session in self.sessions().unwrap_or_default() {
+            session.con.close();
+            if let Some(hooks) = &hooks {
+                hooks.session_closed(&session);
+            }
+            session.set_state(SessionState::Closed);
+            self.unregister(&session);
+        }
+        for session in &sessions {
+            session.con.close();
+        }
+        let hooks = self.hooks.lock().take();
+        drop(hooks);
+    }
+
+    /// Fails all requests, now and later (`umount -f`).
+    pub fn shutdown(self: &Arc<Self>) {
+        self.state.lock().phase = Phase::Shutdown;
+        self.kick(|_| true);
+    }
+}
+
+impl<H: MdsHooks> State<H> {
+    fn slot(&mut self, rank: u32) -> Option<&mut Option<Arc<Session<H>>>> {
+        self.sessions.get_mut(usize::try_from(rank).ok()?)
+    }
+
+    fn session(&self, rank: u32) -> Option<&Arc<Session<H>>> {
+        self.sessions.get(usize::try_from(rank).ok()?)?.as_ref()
+    }
+}
+
+impl<H: MdsHooks> TaskHandler for MdsClient<H> {
+    fn run(this: Arc<Self>) {
+        let Some(hooks) = this.hooks() else { return };
+        let renew = {
+            let mut state = this.state.lock();
+            if matches!(state.phase, Phase::Stopping | Phase::Shutdown) {
+                return;
+            }
+            let timeout = state.map.as_ref().map_or(60, |map| map.session_timeout);
+            let due = state
+                .last_renew
+                .wrapping_add(time::secs(u64::from(timeout / 4)));
+            let renew = time::reached(due);
+            if renew {
+                state.last_renew = time::jiffies();
+            }
+            renew
+        };
+        for session in this.sessions().unwrap_or_default() {
+            session.check_hung();
+            if !session.state().is_alive() {
+                continue;
+            }
+            if renew {
+                this.renew_caps(&session);
+            } else {
+                session.con.keepalive();
+            }
+            if session.state().is_usable() {
+                hooks.flush_releases(&session);
+            }
+        }
+        hooks.tick();
+        DelayedTask::<Self>::queue_delayed(this, time::secs(TICK_SECS));
+    }
+}
