@@ -39,6 +39,7 @@ pub mod wire {
 
 /// Order of events known: state machines, pure.
 pub mod machine {
+    pub mod caps;
     pub mod striper;
 }
 

@@ -1,0 +1,858 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The capabilities of one inode: what its servers issue, what is in use, and what
+//! to tell the servers.
+//!
+//! Each rank issues a capability at most; one of the ranks is authoritative. A
+//! capability has two sets of bits:
+//!
+//! ```text
+//!             GRANT                          REVOKE
+//!   issued    ───────▶ more ───────────────────────────▶ less
+//!   implemented  follows at once ──▶ keeps the old bits while they are in use
+//!                                     │ last use ends
+//!                                     ▼
+//!                              UPDATE to the server: implemented = issued
+//! ```
+//!
+//! Nothing may begin to use a bit that is not *issued*; the server waits for the
+//! UPDATE as long as a bit is *implemented*. All capabilities of a session become
+//! doubtful at once when its generation is raised (stale, reconnect): they count
+//! as the pin alone until the server tells of them again.
+//!
+//! What is wanted follows from the files that are open. Versions guard against
+//! messages that cross: `seq` counts what a server says of a capability, `mseq`
+//! counts its migrations from server to server.
+use kernel::prelude::*;
+
+use crate::wire::cap_bits::Caps;
+use crate::wire::client_caps::{CapItem, CapPeer};
+use crate::wire::inode_stat::ReplyCap;
+use crate::wire::msg::seq_newer;
+
+/// Who issues a capability: a session.
+pub trait Issuer: Clone {
+    /// The rank of its server.
+    fn rank(&self) -> u32;
+
+    /// The generation of capabilities that are issued now, and whether those of
+    /// this generation are good.
+    fn validity(&self) -> (u32, bool);
+}
+
+/// A capability that a rank has issued.
+#[derive(Debug)]
+pub struct Cap<S> {
+    issuer: S,
+    cap_id: u64,
+    issued: Caps,
+    implemented: Caps,
+    mds_wanted: Caps,
+    seq: u32,
+    issue_seq: u32,
+    mseq: u32,
+    gen: u32,
+}
+
+impl<S: Issuer> Cap<S> {
+    /// The session that issued it.
+    pub fn issuer(&self) -> &S {
+        &self.issuer
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> u64 {
+        self.cap_id
+    }
+
+    /// What is issued, be it good or not.
+    pub fn issued(&self) -> Caps {
+        self.issued
+    }
+
+    /// What the server believes we use.
+    pub fn implemented(&self) -> Caps {
+        self.implemented
+    }
+
+    /// What the server believes we want.
+    pub fn mds_wanted(&self) -> Caps {
+        self.mds_wanted
+    }
+
+    /// Whether it is not doubtful.
+    pub fn is_valid(&self) -> bool {
+        let (gen, good) = self.issuer.validity();
+        good && gen == self.gen
+    }
+
+    /// What tells the server that it is given back.
+    pub fn release_item(&self, ino: u64) -> CapItem {
+        CapItem {
+            ino,
+            cap_id: self.cap_id,
+            mseq: self.mseq,
+            issue_seq: self.issue_seq,
+        }
+    }
+
+    fn revoking(&self) -> Caps {
+        self.implemented.without(self.issued)
+    }
+
+    /// After a new generation nothing but the pin is sure.
+    fn enter_generation(&mut self, gen: u32) {
+        if self.gen != gen {
+            self.issued = Caps::PIN;
+            self.implemented = Caps::PIN;
+            self.gen = gen;
+        }
+    }
+}
+
+/// How the issued bits changed, for what the file system derives from them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// What was issued before.
+    pub before: Caps,
+    /// What is issued now.
+    pub after: Caps,
+    /// Something is to be told to a server: call [`CapSet::check`].
+    pub check: bool,
+}
+
+impl Change {
+    /// Bits that can be used from now on.
+    pub fn gained(&self) -> Caps {
+        self.after.without(self.before)
+    }
+
+    /// Bits that cannot be used any more.
+    pub fn lost(&self) -> Caps {
+        self.before.without(self.after)
+    }
+}
+
+/// What to tell a server about its capability (`CEPH_CAP_OP_UPDATE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// Identity.
+    pub cap_id: u64,
+    /// What is held.
+    pub caps: Caps,
+    /// What is wanted.
+    pub wanted: Caps,
+    /// Version.
+    pub seq: u32,
+    /// Version at which it was issued.
+    pub issue_seq: u32,
+    /// Version of the migration.
+    pub mseq: u32,
+}
+
+/// How a file is open (`CEPH_FILE_MODE_*`, those of a client that only reads).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Only the inode is held: `O_PATH`, directories.
+    Pin,
+    /// For reading.
+    Read,
+}
+
+impl Mode {
+    /// Bits that it is good to have.
+    pub const fn caps(self) -> Caps {
+        match self {
+            Self::Pin => Caps::PIN,
+            Self::Read => {
+                Caps(Caps::PIN.0 | Caps::FILE_SHARED.0 | Caps::FILE_RD.0 | Caps::FILE_CACHE.0)
+            }
+        }
+    }
+}
+
+/// The capabilities of one inode, and what uses them.
+#[derive(Debug)]
+pub struct CapSet<S> {
+    caps: KVec<Cap<S>>,
+    auth: Option<u32>,
+    /// Bits of an inode in a snapshot; they never change.
+    snap_caps: Caps,
+    open_pin: u32,
+    open_read: u32,
+    reading: u32,
+    caching: u32,
+}
+
+impl<S: Issuer> Default for CapSet<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Issuer> CapSet<S> {
+    /// No capabilities, nothing open.
+    pub const fn new() -> Self {
+        Self {
+            caps: KVec::new(),
+            auth: None,
+            snap_caps: Caps::NONE,
+            open_pin: 0,
+            open_read: 0,
+            reading: 0,
+            caching: 0,
+        }
+    }
+
+    // ----- room: no allocation under the inode's lock -----
+
+    /// Whether a capability of the rank can be added without allocating.
+    pub fn has_room(&self, rank: u32) -> bool {
+        self.get(rank).is_some() || self.caps.len() < self.caps.capacity()
+    }
+
+    /// Room for so many more than there are.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn new_room(len: usize) -> Result<KVec<Cap<S>>> {
+        Ok(KVec::with_capacity(len.saturating_add(1), GFP_KERNEL)?)
+    }
+
+    /// Moves into the room, if it is larger, and gives the old one back, to be freed
+    /// without the inode's lock.
+    pub fn move_to(&mut self, mut room: KVec<Cap<S>>) -> KVec<Cap<S>> {
+        if room.capacity() <= self.caps.len() {
+            return room;
+        }
+        while let Some(cap) = self.caps.pop() {
+            // There is room, so this does not allocate.
+            if room.push(cap, GFP_KERNEL).is_err() {
+                break;
+            }
+        }
+        core::mem::replace(&mut self.caps, room)
+    }
+
+    // ----- looking -----
+
+    /// All capabilities.
+    pub fn caps(&self) -> &[Cap<S>] {
+        &self.caps
+    }
+
+    /// The capability of the rank.
+    pub fn get(&self, rank: u32) -> Option<&Cap<S>> {
+        self.caps.iter().find(|cap| cap.issuer.rank() == rank)
+    }
+
+    fn get_mut(&mut self, rank: u32) -> Option<&mut Cap<S>> {
+        self.caps.iter_mut().find(|cap| cap.issuer.rank() == rank)
+    }
+
+    /// The capability of the authoritative rank.
+    pub fn auth(&self) -> Option<&Cap<S>> {
+        self.get(self.auth?)
+    }
+
+    /// Whether there is any.
+    pub fn is_empty(&self) -> bool {
+        self.caps.is_empty() && self.snap_caps.is_empty()
+    }
+
+    /// What may be used now.
+    pub fn issued(&self) -> Caps {
+        let mut have = self.snap_caps;
+        for cap in self.caps.iter().filter(|cap| cap.is_valid()) {
+            have |= cap.issued;
+        }
+        // What the authoritative rank revokes the others revoke too; their messages
+        // may be late.
+        match self.auth() {
+            Some(auth) => have.without(auth.revoking()),
+            None => have,
+        }
+    }
+
+    /// Whether all bits of the mask may be used now.
+    pub fn has(&self, mask: Caps) -> bool {
+        self.issued().contains(mask)
+    }
+
+    /// What some server waits for us to stop using.
+    pub fn revoking(&self) -> Caps {
+        let each = self.caps.iter().map(Cap::revoking);
+        each.fold(Caps::NONE, |all, one| all | one)
+    }
+
+    /// What was issued and is or may be in use, over all capabilities.
+    pub fn implemented(&self) -> Caps {
+        let each = self.caps.iter().map(|cap| cap.implemented);
+        each.fold(self.snap_caps, |all, one| all | one)
+    }
+
+    /// What is in use; `cached` says whether there are pages of the file's content.
+    pub fn used(&self, cached: bool) -> Caps {
+        let mut used = Caps::PIN;
+        if self.reading > 0 {
+            used |= Caps::FILE_RD;
+        }
+        if self.caching > 0 || cached {
+            used |= Caps::FILE_CACHE;
+        }
+        used
+    }
+
+    /// What is wanted, for the files that are open.
+    pub fn wanted(&self, is_dir: bool) -> Caps {
+        let mut wanted = Caps::NONE;
+        if self.open_pin > 0 {
+            wanted |= Caps::PIN;
+        }
+        if self.open_read > 0 {
+            wanted |= if is_dir {
+                Caps::PIN | Caps::ANY_SHARED
+            } else {
+                Mode::Read.caps()
+            };
+        }
+        if self.reading > 0 {
+            wanted |= Caps::FILE_RD;
+        }
+        wanted
+    }
+
+    /// Whether a file is open.
+    pub fn is_open(&self) -> bool {
+        self.open_pin > 0 || self.open_read > 0
+    }
+
+    /// What a server that has to serve an open file should be told as wanted already,
+    /// so that no request is needed: what the valid capabilities' servers know.
+    pub fn known_wanted(&self) -> Caps {
+        let each = self.caps.iter().filter(|cap| cap.is_valid());
+        each.fold(Caps::NONE, |all, cap| all | cap.mds_wanted)
+    }
+
+    // ----- use -----
+
+    /// A file was opened.
+    pub fn open(&mut self, mode: Mode) {
+        let count = self.open_count(mode);
+        *count = count.saturating_add(1);
+    }
+
+    /// A file was closed. Whether it was the last of its mode.
+    pub fn close(&mut self, mode: Mode) -> bool {
+        let count = self.open_count(mode);
+        *count = count.saturating_sub(1);
+        *count == 0
+    }
+
+    fn open_count(&mut self, mode: Mode) -> &mut u32 {
+        match mode {
+            Mode::Pin => &mut self.open_pin,
+            Mode::Read => &mut self.open_read,
+        }
+    }
+
+    /// Begins to use `need`, and what of `want` is there; what was taken. Only
+    /// [`Caps::FILE_RD`] and [`Caps::FILE_CACHE`] are counted.
+    ///
+    /// `None` while `need` is not issued, or is being revoked: then nothing is
+    /// taken, since the server would wait for us.
+    pub fn acquire(&mut self, need: Caps, want: Caps) -> Option<Caps> {
+        let issued = self.issued();
+        if !issued.contains(need) || self.revoking().intersects(need) {
+            return None;
+        }
+        let got = need | (want & issued).without(self.revoking());
+        if got.intersects(Caps::FILE_RD) {
+            self.reading = self.reading.saturating_add(1);
+        }
+        if got.intersects(Caps::FILE_CACHE) {
+            self.caching = self.caching.saturating_add(1);
+        }
+        Some(got)
+    }
+
+    /// Ends the use of what was taken. Whether a server may wait for that.
+    pub fn give_back(&mut self, got: Caps) -> bool {
+        if got.intersects(Caps::FILE_RD) {
+            self.reading = self.reading.saturating_sub(1);
+        }
+        if got.intersects(Caps::FILE_CACHE) {
+            self.caching = self.caching.saturating_sub(1);
+        }
+        self.revoking().intersects(got)
+    }
+
+    // ----- what servers say -----
+
+    /// The bits of an inode in a snapshot.
+    pub fn set_snap_caps(&mut self, caps: Caps) {
+        self.snap_caps = caps;
+    }
+
+    /// A reply came with a capability (`ceph_add_cap`). There must be room.
+    pub fn add(&mut self, issuer: &S, new: &ReplyCap, is_dir: bool) -> Change {
+        let before = self.issued();
+        let rank = issuer.rank();
+        let (gen, _) = issuer.validity();
+        let wanted = self.wanted(is_dir);
+        let (mut issued, mut seq, mut mseq) = (new.caps, new.seq, new.mseq);
+        let mut auth = new.is_auth();
+        if let Some(cap) = self.get_mut(rank) {
+            cap.enter_generation(gen);
+            // The server changed, and we heard of that from the old one but not yet
+            // from the new one: what it sent before does not count.
+            if cap.cap_id == new.cap_id && !seq_newer(seq, cap.seq) {
+                (seq, mseq) = (cap.seq, cap.mseq);
+                issued |= cap.issued;
+                auth |= self.auth == Some(rank);
+            }
+        } else {
+            let cap = Cap {
+                issuer: issuer.clone(),
+                cap_id: new.cap_id,
+                issued: Caps::PIN,
+                implemented: Caps::PIN,
+                mds_wanted: Caps::NONE,
+                seq,
+                issue_seq: seq,
+                mseq,
+                gen,
+            };
+            // There is room, so this does not allocate.
+            if self.caps.push(cap, GFP_KERNEL).is_err() {
+                return Change {
+                    before,
+                    after: before,
+                    check: false,
+                };
+            }
+        }
+        if auth {
+            let older = self.auth().is_none_or(|a| !seq_newer(a.mseq, mseq));
+            if older {
+                self.auth = Some(rank);
+            }
+        }
+        let mut check = false;
+        if let Some(cap) = self.get_mut(rank) {
+            cap.cap_id = new.cap_id;
+            cap.issued = issued;
+            cap.implemented |= issued;
+            if seq_newer(mseq, cap.mseq) || auth {
+                cap.mds_wanted = new.wanted;
+            } else {
+                cap.mds_wanted |= new.wanted;
+            }
+            (cap.seq, cap.issue_seq, cap.mseq, cap.gen) = (seq, seq, mseq, gen);
+            check = !cap.mds_wanted.without(wanted | Caps::PIN).is_empty();
+        }
+        Change {
+            before,
+            after: self.issued(),
+            check,
+        }
+    }
+
+    /// GRANT, REVOKE, or the bits of an IMPORT: `newcaps` is issued from now on.
+    /// `None` if there is no such capability.
+    pub fn grant(&mut self, rank: u32, cap_id: u64, newcaps: Caps, seq: u32) -> Option<Change> {
+        let before = self.issued();
+        let is_auth = self.auth == Some(rank);
+        let others = {
+            let each = self.caps.iter().filter(|c| c.issuer.rank() != rank);
+            each.fold(Caps::NONE, |all, c| all | c.revoking())
+        };
+        let cap = self.get_mut(rank)?;
+        let (gen, _) = cap.issuer.validity();
+        cap.enter_generation(gen);
+        let (mut newcaps, mut seq) = (newcaps, seq);
+        if cap.cap_id == cap_id && !seq_newer(seq, cap.seq) && seq != cap.seq {
+            // Sent before the capability came here from another server.
+            seq = cap.seq;
+            newcaps |= cap.issued;
+        }
+        cap.cap_id = cap_id;
+        cap.seq = seq;
+        let revoked = cap.issued.without(newcaps);
+        cap.issued = newcaps;
+        cap.implemented |= newcaps;
+        // A use that goes on holds the answer back in [`CapSet::check`].
+        let check = !revoked.is_empty() || is_auth && others.intersects(newcaps);
+        Some(Change {
+            before,
+            after: self.issued(),
+            check,
+        })
+    }
+
+    /// EXPORT: another server issues it from now on. What is left at `rank` is
+    /// removed; `target` is the session with the new server, if it is known, whose
+    /// own message (IMPORT) is still to come. There must be room for the target.
+    ///
+    /// The removed capability is not to be released: the server knows.
+    pub fn export(
+        &mut self,
+        rank: u32,
+        cap_id: u64,
+        target: Option<(&S, CapPeer)>,
+    ) -> Option<Removed<S>> {
+        let at = self.position(rank)?;
+        let cap = self.caps.get(at)?;
+        if cap.cap_id != cap_id {
+            return None;
+        }
+        let before = self.issued();
+        let (issued, was_auth) = (cap.issued, self.auth == Some(rank));
+        if let Some((issuer, peer)) = target {
+            // One less than what the new server will say.
+            let seq = peer.issue_seq.wrapping_sub(1);
+            let (gen, _) = issuer.validity();
+            let target = issuer.rank();
+            match self.get_mut(target) {
+                Some(cap) => {
+                    if cap.cap_id == peer.cap_id && seq_newer(peer.issue_seq, cap.seq) {
+                        (cap.seq, cap.issue_seq) = (seq, seq);
+                        cap.mseq = peer.mseq;
+                        cap.issued |= issued;
+                        cap.implemented |= issued;
+                    }
+                }
+                None => {
+                    let placed = Cap {
+                        issuer: issuer.clone(),
+                        cap_id: peer.cap_id,
+                        issued,
+                        implemented: issued,
+                        mds_wanted: Caps::NONE,
+                        seq,
+                        issue_seq: seq,
+                        mseq: peer.mseq,
+                        gen,
+                    };
+                    // There is room; without, the capability is simply gone.
+                    let _ = self.caps.push(placed, GFP_KERNEL);
+                }
+            }
+            if was_auth {
+                self.auth = self.get(target).map(|_| target);
+            }
+        }
+        let cap = self.take(rank)?;
+        Some(Removed {
+            cap,
+            change: Change {
+                before,
+                after: self.issued(),
+                check: false,
+            },
+        })
+    }
+
+    /// IMPORT, after [`CapSet::add`] of the new capability: the one that the former
+    /// server had issued is gone.
+    pub fn imported_from(&mut self, peer: &CapPeer) -> Option<Removed<S>> {
+        if self.get(peer.mds)?.cap_id != peer.cap_id {
+            return None;
+        }
+        self.remove(peer.mds)
+    }
+
+    fn position(&self, rank: u32) -> Option<usize> {
+        self.caps.iter().position(|c| c.issuer.rank() == rank)
+    }
+
+    fn take(&mut self, rank: u32) -> Option<Cap<S>> {
+        let at = self.position(rank)?;
+        let last = self.caps.len().checked_sub(1)?;
+        self.caps.swap(at, last);
+        let cap = self.caps.pop();
+        if self.auth == Some(rank) {
+            self.auth = None;
+        }
+        cap
+    }
+
+    /// A capability is gone, or is given back.
+    pub fn remove(&mut self, rank: u32) -> Option<Removed<S>> {
+        let before = self.issued();
+        let cap = self.take(rank)?;
+        Some(Removed {
+            cap,
+            change: Change {
+                before,
+                after: self.issued(),
+                check: false,
+            },
+        })
+    }
+
+    /// The inode goes: one capability after the other.
+    pub fn pop(&mut self) -> Option<Cap<S>> {
+        self.auth = None;
+        self.caps.pop()
+    }
+
+    // ----- what servers are told -----
+
+    /// What the rank has to be told now, if anything: that a revoked bit is not in
+    /// use any more, that more is wanted, or, with `all`, that less is wanted. It
+    /// counts as told then.
+    pub fn check(&mut self, rank: u32, is_dir: bool, cached: bool, all: bool) -> Option<Update> {
+        let wanted = self.wanted(is_dir);
+        let mut used = self.used(cached);
+        if self.auth != Some(rank) {
+            if let Some(auth) = self.auth() {
+                // What the authoritative rank issues is used under that.
+                used = used.without(auth.issued);
+            }
+        }
+        // Whoever wants something keeps all; otherwise nothing that others may need.
+        let retain = if wanted.without(Caps::PIN).is_empty() {
+            used | Caps::PIN | Caps::ANY_RD
+        } else {
+            Caps(u32::MAX)
+        };
+        let is_auth = self.auth == Some(rank);
+        let cap = self.get_mut(rank)?;
+        let revoked = cap.revoking();
+        let acknowledge = !revoked.is_empty() && !revoked.intersects(used);
+        let more = is_auth && !wanted.without(cap.mds_wanted | cap.issued).is_empty();
+        let less = all
+            && (!cap.mds_wanted.without(wanted).is_empty()
+                || !cap.issued.without(retain).is_empty());
+        if !acknowledge && !more && !less {
+            return None;
+        }
+        if all {
+            cap.issued = cap.issued & retain;
+        }
+        cap.implemented = cap.implemented & (cap.issued | used);
+        cap.mds_wanted = wanted;
+        Some(Update {
+            cap_id: cap.cap_id,
+            caps: cap.implemented,
+            wanted,
+            seq: cap.seq,
+            issue_seq: cap.issue_seq,
+            mseq: cap.mseq,
+        })
+    }
+
+    /// Whether a server believes that more is wanted than is.
+    pub fn wants_less(&self, is_dir: bool) -> bool {
+        let wanted = self.wanted(is_dir) | Caps::PIN;
+        self.caps
+            .iter()
+            .any(|c| !c.mds_wanted.without(wanted).is_empty())
+    }
+
+    /// The server restarted and is told of the capability anew: versions begin again.
+    /// What is to be told: identity, wanted, issued.
+    pub fn reconnect(&mut self, rank: u32, is_dir: bool) -> Option<(u64, Caps, Caps)> {
+        let wanted = self.wanted(is_dir);
+        let cap = self.get_mut(rank)?;
+        (cap.seq, cap.issue_seq, cap.mseq) = (0, 0, 0);
+        (cap.gen, _) = cap.issuer.validity();
+        if is_dir {
+            cap.issued = cap.issued.without(Caps::ANY_DIR_OPS);
+        }
+        Some((cap.cap_id, wanted, cap.issued))
+    }
+}
+
+/// A capability that is gone, and what that means for the inode.
+#[derive(Debug)]
+pub struct Removed<S> {
+    /// What is gone.
+    pub cap: Cap<S>,
+    /// What changed.
+    pub change: Change,
+}
+
+#[kunit_tests(ceph_machine_caps)]
+mod tests {
+    use super::*;
+
+    /// Rank and generation; good unless the generation is 0.
+    #[derive(Clone, Copy, Debug)]
+    struct From(u32, u32);
+
+    impl Issuer for From {
+        fn rank(&self) -> u32 {
+            self.0
+        }
+
+        fn validity(&self) -> (u32, bool) {
+            (self.1, self.1 != 0)
+        }
+    }
+
+    const RD: Caps = Caps(Caps::PIN.0 | Caps::ANY_RD.0);
+
+    fn reply(caps: Caps, seq: u32, auth: bool) -> ReplyCap {
+        ReplyCap {
+            caps,
+            wanted: Caps::NONE,
+            cap_id: 7,
+            seq,
+            mseq: 0,
+            realm: 1,
+            flags: u8::from(auth),
+        }
+    }
+
+    fn with_room() -> Result<CapSet<From>> {
+        let mut set = CapSet::new();
+        drop(set.move_to(CapSet::new_room(3)?));
+        Ok(set)
+    }
+
+    #[test]
+    fn a_grant_can_be_used() -> Result {
+        let mut set = with_room()?;
+        assert!(set.acquire(Caps::FILE_RD, Caps::NONE).is_none());
+        let change = set.add(&From(0, 1), &reply(Caps::PIN, 1, true), false);
+        assert_eq!(change.gained(), Caps::PIN);
+        let change = set.grant(0, 7, RD, 2).ok_or(EINVAL)?;
+        assert!(change.gained().contains(Caps::FILE_RD) && !change.check);
+        let got = set.acquire(Caps::FILE_RD, Caps::FILE_CACHE | Caps::FILE_WR);
+        assert_eq!(got, Some(Caps::FILE_RD | Caps::FILE_CACHE));
+        Ok(())
+    }
+
+    #[test]
+    fn a_revoke_waits_for_the_last_use() -> Result {
+        let mut set = with_room()?;
+        let mut new = reply(RD, 1, true);
+        new.wanted = Mode::Read.caps();
+        set.add(&From(0, 1), &new, false);
+        let got = set.acquire(Caps::FILE_RD, Caps::NONE).ok_or(EINVAL)?;
+        let change = set.grant(0, 7, Caps::PIN, 2).ok_or(EINVAL)?;
+        assert!(change.lost().contains(Caps::FILE_RD));
+        // What is not in use is acknowledged only together with the rest.
+        assert!(set.check(0, false, false, false).is_none());
+        assert!(set.acquire(Caps::FILE_RD, Caps::NONE).is_none());
+        assert!(set.give_back(got));
+        let update = set.check(0, false, false, false).ok_or(EINVAL)?;
+        assert_eq!((update.caps, update.seq), (Caps::PIN, 2));
+        assert!(set.check(0, false, false, false).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn pages_are_a_use() -> Result {
+        let mut set = with_room()?;
+        set.add(&From(0, 1), &reply(RD, 1, true), false);
+        let rest = RD.without(Caps::FILE_CACHE);
+        let change = set.grant(0, 7, rest, 2).ok_or(EINVAL)?;
+        assert_eq!(change.lost(), Caps::FILE_CACHE);
+        assert!(set.check(0, false, true, false).is_none());
+        let update = set.check(0, false, false, false).ok_or(EINVAL)?;
+        assert_eq!(update.caps, rest);
+        Ok(())
+    }
+
+    #[test]
+    fn a_new_generation_leaves_the_pin() -> Result {
+        let mut set = with_room()?;
+        set.add(&From(0, 1), &reply(RD, 1, true), false);
+        for cap in set.caps.iter_mut() {
+            cap.issuer.1 = 2;
+        }
+        assert_eq!(set.issued(), Caps::NONE);
+        set.grant(0, 7, Caps::PIN | Caps::AUTH_SHARED, 2);
+        assert_eq!(set.issued(), Caps::PIN | Caps::AUTH_SHARED);
+        assert!(set.check(0, false, false, false).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_wanted_follows_what_is_open() -> Result {
+        let mut set = with_room()?;
+        set.add(&From(0, 1), &reply(Caps::PIN, 1, true), false);
+        set.open(Mode::Read);
+        let update = set.check(0, false, false, false).ok_or(EINVAL)?;
+        assert_eq!(update.wanted, Mode::Read.caps());
+        assert!(set.check(0, false, false, true).is_none());
+        assert!(set.close(Mode::Read) && !set.is_open());
+        assert!(set.wants_less(false));
+        assert!(set.check(0, false, false, false).is_none());
+        let update = set.check(0, false, false, true).ok_or(EINVAL)?;
+        assert_eq!(update.wanted, Caps::NONE);
+        assert!(!set.wants_less(false));
+        Ok(())
+    }
+
+    #[test]
+    fn a_migration_export_first() -> Result {
+        let mut set = with_room()?;
+        let peer = CapPeer {
+            cap_id: 9,
+            issue_seq: 1,
+            mseq: 1,
+            mds: 1,
+            flags: 1,
+        };
+        set.add(&From(0, 1), &reply(RD, 5, true), false);
+        let gone = set.export(0, 7, Some((&From(1, 1), peer))).ok_or(EINVAL)?;
+        assert_eq!((gone.cap.id(), gone.change.lost()), (7, Caps::NONE));
+        assert_eq!(set.auth().map(Cap::id), Some(9));
+        assert!(set.has(RD));
+        // Now the new server speaks.
+        let mut import = reply(Caps::PIN | Caps::FILE_RD, 1, true);
+        (import.cap_id, import.mseq) = (9, 1);
+        let change = set.add(&From(1, 1), &import, false);
+        assert!(change.after.contains(Caps::FILE_RD));
+        assert_eq!(set.caps().len(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_migration_import_first() -> Result {
+        let mut set = with_room()?;
+        set.add(&From(0, 1), &reply(RD, 5, true), false);
+        let mut import = reply(RD, 1, true);
+        (import.cap_id, import.mseq) = (9, 1);
+        set.add(&From(1, 1), &import, false);
+        let peer = CapPeer {
+            cap_id: 7,
+            issue_seq: 5,
+            mseq: 0,
+            mds: 0,
+            flags: 0,
+        };
+        let gone = set.imported_from(&peer).ok_or(EINVAL)?;
+        assert_eq!(gone.cap.release_item(3).cap_id, 7);
+        assert_eq!(set.auth().map(Cap::id), Some(9));
+        // The old server's own word comes too late.
+        assert!(set.export(0, 7, None).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn an_old_grant_does_not_take_away() -> Result {
+        let mut set = with_room()?;
+        set.add(&From(0, 1), &reply(RD, 5, true), false);
+        set.grant(0, 7, Caps::PIN, 4);
+        assert!(set.has(RD));
+        Ok(())
+    }
+
+    #[test]
+    fn reconnecting_starts_anew() -> Result {
+        let mut set = with_room()?;
+        set.add(&From(0, 1), &reply(RD, 5, true), true);
+        set.open(Mode::Read);
+        let (id, wanted, issued) = set.reconnect(0, true).ok_or(EINVAL)?;
+        assert_eq!((id, wanted), (7, Caps::PIN | Caps::ANY_SHARED));
+        assert!(!issued.intersects(Caps::ANY_DIR_OPS));
+        let change = set.grant(0, 7, RD, 1).ok_or(EINVAL)?;
+        assert!(change.after.contains(RD));
+        Ok(())
+    }
+}
