@@ -11,6 +11,7 @@ pub mod alloc_scope;
 pub mod crypto;
 pub mod debugfs;
 pub mod errno;
+pub mod fs;
 pub mod global;
 pub mod iov;
 pub mod keys;

@@ -1,1 +1,121 @@
 // SPDX-License-Identifier: GPL-2.0
+
+__rust_helper void *rust_helper_alloc_inode_sb(struct super_block *sb, struct kmem_cache *cache,
+					       gfp_t gfp)
+{
+	return alloc_inode_sb(sb, cache, gfp);
+}
+
+__rust_helper int rust_helper_d_in_lookup(const struct dentry *dentry)
+{
+	return d_in_lookup(dentry);
+}
+
+__rust_helper void rust_helper_d_lookup_done(struct dentry *dentry)
+{
+	d_lookup_done(dentry);
+}
+
+__rust_helper struct dentry *rust_helper_dget(struct dentry *dentry)
+{
+	return dget(dentry);
+}
+
+__rust_helper loff_t rust_helper_i_size_read(const struct inode *inode)
+{
+	return i_size_read(inode);
+}
+
+__rust_helper bool rust_helper_inode_is_new(struct inode *inode)
+{
+	return inode_state_read_once(inode) & I_NEW;
+}
+
+/* Drops a reference that is not the last one. */
+__rust_helper bool rust_helper_inode_put_not_last(struct inode *inode)
+{
+	return atomic_add_unless(&inode->i_count, -1, 1);
+}
+
+__rust_helper void rust_helper_inode_set_sizes(struct inode *inode, loff_t size)
+{
+	spin_lock(&inode->i_lock);
+	netfs_write_sizes(inode, size, size, LLONG_MAX);
+	spin_unlock(&inode->i_lock);
+}
+
+__rust_helper bool rust_helper_llist_add(struct llist_node *new, struct llist_head *head)
+{
+	return llist_add(new, head);
+}
+
+__rust_helper struct llist_node *rust_helper_llist_del_all(struct llist_head *head)
+{
+	return llist_del_all(head);
+}
+
+__rust_helper void rust_helper_mapping_set_large_folios(struct address_space *mapping)
+{
+	mapping_set_large_folios(mapping);
+}
+
+__rust_helper void rust_helper_netfs_inode_init(struct netfs_inode *ctx,
+						const struct netfs_request_ops *ops)
+{
+	netfs_inode_init(ctx, ops, false);
+}
+
+__rust_helper void rust_helper_netfs_wait_for_outstanding_io(struct inode *inode)
+{
+	netfs_wait_for_outstanding_io(inode);
+}
+
+__rust_helper struct kmem_cache *rust_helper_inode_cache_create(const char *name,
+								unsigned int size,
+								unsigned int align,
+								void (*ctor)(void *))
+{
+	struct kmem_cache_args args = { .align = align, .ctor = ctor };
+
+	return kmem_cache_create(name, size, &args, SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT);
+}
+
+__rust_helper void rust_helper_vfs_super_init(struct super_block *sb,
+					      const struct super_operations *s_op,
+					      const struct dentry_operations *d_op)
+{
+	sb->s_op = s_op;
+	set_default_d_op(sb, d_op);
+}
+
+__rust_helper void rust_helper_fs_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+__rust_helper void rust_helper_inode_set_times(struct inode *inode, struct timespec64 atime,
+					       struct timespec64 mtime, struct timespec64 ctime)
+{
+	inode_set_atime_to_ts(inode, atime);
+	inode_set_mtime_to_ts(inode, mtime);
+	inode_set_ctime_to_ts(inode, ctime);
+}
+
+__rust_helper void rust_helper_inode_get_times(const struct inode *inode, struct timespec64 *atime,
+					       struct timespec64 *mtime, struct timespec64 *ctime)
+{
+	*atime = inode_get_atime(inode);
+	*mtime = inode_get_mtime(inode);
+	*ctime = inode_get_ctime(inode);
+}
+
+__rust_helper bool rust_helper_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino,
+					unsigned int type)
+{
+	return dir_emit(ctx, name, len, ino, type);
+}
+
+__rust_helper bool rust_helper_dir_emit_dots(struct file *file, struct dir_context *ctx)
+{
+	return dir_emit_dots(file, ctx);
+}

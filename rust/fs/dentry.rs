@@ -1,0 +1,686 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Dentries.
+//!
+//! C header: [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
+//!
+//! Type state only where the VFS has it: [`Unhashed`] is what `lookup` gets, [`InLookup`]
+//! what readdir may add; both become a [`Dentry`] when they are spliced into the tree.
+
+use super::inode::{self, Inode, InodeRef};
+use super::{FileSystem, SuperBlock};
+use crate::bindings;
+use core::marker::PhantomData;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+use kernel::error::from_err_ptr;
+use kernel::ffi::{c_int, c_uint, c_void};
+use kernel::prelude::*;
+use kernel::types::Opaque;
+
+/// Data of a dentry.
+///
+/// It is dropped in an RCU callback, so its destructor must not sleep.
+pub trait DentryData: Send + Sync + Sized {
+    /// The data of a new dentry. May be called with locks held that forbid to enter the
+    /// file system again.
+    fn init() -> impl PinInit<Self, Error>;
+}
+
+/// What `d_fsdata` points to.
+#[repr(C)]
+struct Memory<T: FileSystem> {
+    rcu: Opaque<bindings::callback_head>,
+    data: MaybeUninit<T::Dentry>,
+}
+
+/// A dentry that is alive, but perhaps not referenced.
+///
+/// # Invariants
+///
+/// It is of the file system `T`, `d_init` has made its data, and neither is freed before
+/// the end of the reference to this.
+#[repr(transparent)]
+pub struct Uncounted<T: FileSystem>(Opaque<bindings::dentry>, PhantomData<T>);
+
+// SAFETY: All that can be done with a shared reference may be done by any task; the data
+// is `Sync`.
+unsafe impl<T: FileSystem> Sync for Uncounted<T> {}
+
+impl<T: FileSystem> Uncounted<T> {
+    /// # Safety
+    ///
+    /// `ptr` must be as in the invariants, for `'a`.
+    unsafe fn from_raw<'a>(ptr: *mut bindings::dentry) -> &'a Self {
+        // SAFETY: By the requirements; the layout is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The C object.
+    pub fn as_ptr(&self) -> *mut bindings::dentry {
+        self.0.get()
+    }
+
+    /// The data of the file system.
+    pub fn data(&self) -> Pin<&T::Dentry> {
+        // SAFETY: By the invariant `d_fsdata` is set, once, and its data is initialised
+        // and does not move.
+        unsafe {
+            let memory: *const Memory<T> = (*self.as_ptr()).d_fsdata.cast();
+            Pin::new_unchecked((*memory).data.assume_init_ref())
+        }
+    }
+
+    /// The inode, which may change any time, unless negative.
+    pub fn inode_uncounted(&self) -> Option<&inode::Uncounted<T>> {
+        // SAFETY: The dentry is valid. In RCU walk, or with the dentry held or locked, the
+        // inode is not freed before the end of the borrow.
+        unsafe {
+            let inode = ptr::read_volatile(&raw const (*self.as_ptr()).d_inode);
+            (!inode.is_null()).then(|| inode::Uncounted::from_raw(inode))
+        }
+    }
+
+    /// True if it has no inode.
+    pub fn is_negative(&self) -> bool {
+        self.inode_uncounted().is_none()
+    }
+
+    /// True if it is a root.
+    pub fn is_root(&self) -> bool {
+        // SAFETY: The dentry is valid.
+        let parent = unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).d_parent) };
+        parent == self.as_ptr()
+    }
+
+    /// True if it is not in the tree.
+    pub fn is_unhashed(&self) -> bool {
+        // SAFETY: The dentry is valid.
+        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).d_hash.pprev).is_null() }
+    }
+
+    /// The data of the parent and its inode, for `d_prune` and `d_release`, when the parent
+    /// cannot change and is still held by this dentry.
+    fn parent_uncounted(&self) -> &Uncounted<T> {
+        // SAFETY: A dentry holds its parent until it is freed.
+        unsafe { Self::from_raw((*self.as_ptr()).d_parent) }
+    }
+}
+
+/// A dentry with a reference.
+///
+/// # Invariants
+///
+/// It has a reference for the lifetime of the borrow.
+#[repr(transparent)]
+pub struct Dentry<T: FileSystem>(Uncounted<T>);
+
+impl<T: FileSystem> Deref for Dentry<T> {
+    type Target = Uncounted<T>;
+
+    fn deref(&self) -> &Uncounted<T> {
+        &self.0
+    }
+}
+
+impl<T: FileSystem> Dentry<T> {
+    /// # Safety
+    ///
+    /// `ptr` must be as in the invariants, for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::dentry) -> &'a Self {
+        // SAFETY: By the requirements; the layout is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The super block.
+    pub fn super_block(&self) -> &SuperBlock<T> {
+        // SAFETY: It outlives its dentries, and does not change.
+        unsafe { SuperBlock::from_raw((*self.as_ptr()).d_sb) }
+    }
+
+    /// One more reference.
+    pub fn get(&self) -> DentryRef<T> {
+        self.super_block().inner().gate.get();
+        // SAFETY: It has a reference.
+        unsafe { bindings::dget(self.as_ptr()) };
+        // INVARIANT: Just counted.
+        DentryRef(NonNull::from(self).cast(), PhantomData)
+    }
+
+    /// The inode, unless negative. (A dentry that is held may become positive, but not
+    /// negative: only `d_delete` does that, when nobody else holds it, and is not offered
+    /// here.)
+    pub fn inode(&self) -> Option<&Inode<T>> {
+        // SAFETY: The dentry holds its inode, and does not lose it while it is held.
+        unsafe {
+            let inode = ptr::read_volatile(&raw const (*self.as_ptr()).d_inode);
+            (!inode.is_null()).then(|| Inode::from_raw(inode))
+        }
+    }
+
+    /// The parent; a root is its own.
+    pub fn parent(&self) -> DentryRef<T> {
+        // SAFETY: It has a reference, so the parent is valid and comes with one.
+        let parent = unsafe { DentryRef::from_vfs(bindings::dget_parent(self.as_ptr())) };
+        match parent {
+            Some(parent) => parent,
+            // Every dentry has a parent.
+            None => self.get(),
+        }
+    }
+
+    /// A copy of the name.
+    pub fn name(&self) -> Result<KVec<u8>> {
+        let mut snapshot = bindings::name_snapshot::default();
+        let mut out = KVec::new();
+        // SAFETY: The dentry has a reference; the snapshot is released below, and its name
+        // has the length that it says until then.
+        unsafe {
+            bindings::take_dentry_name_snapshot(&mut snapshot, self.as_ptr());
+            let len = snapshot.name.__bindgen_anon_1.__bindgen_anon_1.len as usize;
+            let name = core::slice::from_raw_parts(snapshot.name.name, len);
+            let result = out.extend_from_slice(name, GFP_KERNEL);
+            bindings::release_dentry_name_snapshot(&mut snapshot);
+            result?;
+        }
+        Ok(out)
+    }
+
+    /// Takes it out of the tree: the next lookup asks the file system.
+    pub fn unhash(&self) {
+        // SAFETY: It has a reference.
+        unsafe { bindings::d_drop(self.as_ptr()) };
+    }
+
+    /// Takes it and all below out of the tree, with what is mounted there. May sleep.
+    pub fn invalidate(&self) {
+        // SAFETY: It has a reference.
+        unsafe { bindings::d_invalidate(self.as_ptr()) };
+    }
+
+    /// Drops all dentries below that nobody uses. May sleep.
+    pub fn shrink_children(&self) {
+        // SAFETY: It has a reference.
+        unsafe { bindings::shrink_dcache_parent(self.as_ptr()) };
+    }
+
+    /// Finds a child in the dentry cache.
+    pub fn cached_child(&self, name: &[u8]) -> Option<DentryRef<T>> {
+        let name = self.qstr(name)?;
+        // SAFETY: It has a reference; the name is hashed for it.
+        unsafe { DentryRef::from_vfs(bindings::d_lookup(self.as_ptr(), &name)) }
+    }
+
+    /// `None` if the name is empty or too long.
+    fn qstr(&self, name: &[u8]) -> Option<bindings::qstr> {
+        if name.is_empty() || name.len() > bindings::NAME_MAX as usize {
+            return None;
+        }
+        let len = name.len() as u32;
+        let mut out = bindings::qstr::default();
+        // SAFETY: The name has that length.
+        let hash =
+            unsafe { bindings::full_name_hash(self.as_ptr().cast(), name.as_ptr().cast(), len) };
+        out.name = name.as_ptr();
+        out.__bindgen_anon_1.__bindgen_anon_1 =
+            bindings::qstr__bindgen_ty_1__bindgen_ty_1 { hash, len };
+        Some(out)
+    }
+}
+
+/// A counted reference to a dentry.
+///
+/// Dropping it may sleep, and evict the inode: drop it in calls from the VFS only, not in
+/// reply to a server.
+///
+/// # Invariants
+///
+/// It owns a reference, which is counted at the gate of the super block too.
+pub struct DentryRef<T: FileSystem>(NonNull<bindings::dentry>, PhantomData<T>);
+
+// SAFETY: References may be passed on and put by any task.
+unsafe impl<T: FileSystem> Send for DentryRef<T> {}
+// SAFETY: As for `Dentry`.
+unsafe impl<T: FileSystem> Sync for DentryRef<T> {}
+
+impl<T: FileSystem> DentryRef<T> {
+    /// Takes over a reference from the VFS, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// `dentry` must be null, or of `T` and have a reference that the caller owns.
+    pub(super) unsafe fn from_vfs(dentry: *mut bindings::dentry) -> Option<Self> {
+        let dentry = NonNull::new(dentry)?;
+        // SAFETY: By the requirements.
+        unsafe { Dentry::<T>::from_raw(dentry.as_ptr()) }
+            .super_block()
+            .inner()
+            .gate
+            .get();
+        // INVARIANT: Just counted.
+        Some(Self(dentry, PhantomData))
+    }
+
+    /// Gives the reference to the VFS.
+    fn into_vfs(self) -> *mut bindings::dentry {
+        let this = ManuallyDrop::new(self);
+        // The VFS keeps the super block alive as long as it has references.
+        this.super_block().inner().gate.put();
+        this.0.as_ptr()
+    }
+}
+
+impl<T: FileSystem> Clone for DentryRef<T> {
+    fn clone(&self) -> Self {
+        self.get()
+    }
+}
+
+impl<T: FileSystem> Deref for DentryRef<T> {
+    type Target = Dentry<T>;
+
+    fn deref(&self) -> &Dentry<T> {
+        // SAFETY: By the invariant.
+        unsafe { Dentry::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl<T: FileSystem> Drop for DentryRef<T> {
+    fn drop(&mut self) {
+        let inner: *const super::super_block::Inner<T> = self.super_block().inner();
+        // SAFETY: The reference is ours; the count at the gate keeps the super block alive.
+        unsafe {
+            bindings::dput(self.0.as_ptr());
+            (*inner).gate.put();
+        }
+    }
+}
+
+/// Flags of a lookup.
+#[derive(Clone, Copy)]
+pub struct LookupFlags(c_uint);
+
+impl LookupFlags {
+    pub(super) fn new(flags: c_uint) -> Self {
+        LookupFlags(flags)
+    }
+
+    /// True if the last component shall be opened.
+    pub fn open(self) -> bool {
+        self.0 & bindings::LOOKUP_OPEN != 0
+    }
+
+    /// True if the last component shall be made.
+    pub fn create(self) -> bool {
+        self.0 & bindings::LOOKUP_CREATE != 0
+    }
+
+    /// True if only a directory will do.
+    pub fn directory(self) -> bool {
+        self.0 & bindings::LOOKUP_DIRECTORY != 0
+    }
+
+    /// True if the caller wants to be sure that it is still valid on the server.
+    pub fn revalidate(self) -> bool {
+        self.0 & bindings::LOOKUP_REVAL != 0
+    }
+}
+
+/// A dentry that is not in the tree yet, of a directory that is locked.
+///
+/// # Invariants
+///
+/// The caller of the operation holds it, and nobody changes its name and parent.
+pub struct Unhashed<'a, T: FileSystem>(&'a Dentry<T>);
+
+impl<'a, T: FileSystem> Unhashed<'a, T> {
+    /// # Safety
+    ///
+    /// `ptr` must be as in the invariants, for `'a`.
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::dentry) -> Self {
+        // SAFETY: By the requirements.
+        Self(unsafe { Dentry::from_raw(ptr) })
+    }
+
+    /// The dentry.
+    pub fn dentry(&self) -> &'a Dentry<T> {
+        self.0
+    }
+
+    /// The name.
+    pub fn name(&self) -> &'a [u8] {
+        // SAFETY: By the invariant the name does not change.
+        unsafe { stable_name(self.0.as_ptr()) }
+    }
+
+    /// The parent.
+    pub fn parent(&self) -> &'a Dentry<T> {
+        // SAFETY: By the invariant the parent does not change; the dentry holds it.
+        unsafe { Dentry::from_raw((*self.0.as_ptr()).d_parent) }
+    }
+
+    /// Puts it into the tree, with an inode or as a negative dentry. A directory that has
+    /// a dentry already is moved here, and that dentry is the result.
+    pub fn splice(self, inode: Option<InodeRef<T>>) -> Result<Spliced<'a, T>> {
+        // SAFETY: The dentry is unhashed and held, the directory locked.
+        let other = unsafe { splice(self.0.as_ptr(), inode)? };
+        Ok(Spliced {
+            given: self.0,
+            other,
+        })
+    }
+
+    /// Leaves it out of the tree: what was found may be used once, by the caller. It is
+    /// negative.
+    pub fn leave_negative(self) -> Spliced<'a, T> {
+        Spliced {
+            given: self.0,
+            other: None,
+        }
+    }
+}
+
+/// The name of a dentry.
+///
+/// # Safety
+///
+/// The dentry must be valid, and its name must not change for `'a`.
+unsafe fn stable_name<'a>(dentry: *mut bindings::dentry) -> &'a [u8] {
+    // SAFETY: By the requirements.
+    unsafe {
+        let name = &raw const (*dentry).__bindgen_anon_1.d_name;
+        let len = (*name).__bindgen_anon_1.__bindgen_anon_1.len as usize;
+        core::slice::from_raw_parts((*name).name, len)
+    }
+}
+
+/// # Safety
+///
+/// `dentry` must be of `T`, held and not hashed, with its directory locked.
+unsafe fn splice<T: FileSystem>(
+    dentry: *mut bindings::dentry,
+    inode: Option<InodeRef<T>>,
+) -> Result<Option<DentryRef<T>>> {
+    let inode = match inode {
+        Some(inode) => {
+            // SAFETY: The dentry is valid.
+            if inode.super_block().as_ptr() != unsafe { (*dentry).d_sb } {
+                return Err(EXDEV);
+            }
+            inode.into_vfs()
+        }
+        None => ptr::null_mut(),
+    };
+    // SAFETY: By the requirements. It takes over the reference to the inode in any case,
+    // and returns null or a dentry with a reference.
+    unsafe {
+        let other = from_err_ptr(bindings::d_splice_alias(inode, dentry))?;
+        Ok(DentryRef::from_vfs(other))
+    }
+}
+
+/// The result of a lookup. It dereferences to the dentry that is in use now.
+pub struct Spliced<'a, T: FileSystem> {
+    given: &'a Dentry<T>,
+    other: Option<DentryRef<T>>,
+}
+
+impl<T: FileSystem> Deref for Spliced<'_, T> {
+    type Target = Dentry<T>;
+
+    fn deref(&self) -> &Dentry<T> {
+        match &self.other {
+            Some(other) => other,
+            None => self.given,
+        }
+    }
+}
+
+impl<T: FileSystem> Spliced<'_, T> {
+    /// What `lookup` returns to the VFS.
+    pub(super) fn into_vfs(self) -> *mut bindings::dentry {
+        self.other.map_or(ptr::null_mut(), DentryRef::into_vfs)
+    }
+}
+
+/// A child that readdir has met.
+pub enum Child<'a, T: FileSystem> {
+    /// It is in the tree.
+    Existing(DentryRef<T>),
+    /// It can be added.
+    InLookup(InLookup<'a, T>),
+}
+
+/// A dentry in the making, for a name that nobody else looks up now. Dropping it ends that.
+///
+/// # Invariants
+///
+/// It is in-lookup, which the owner of this has to end. Its directory is locked for `'a`.
+pub struct InLookup<'a, T: FileSystem>(DentryRef<T>, PhantomData<&'a ()>);
+
+impl<T: FileSystem> InLookup<'_, T> {
+    /// Puts it into the tree, as [`Unhashed::splice`] does.
+    pub fn splice(self, inode: Option<InodeRef<T>>) -> Result<DentryRef<T>> {
+        // SAFETY: By the invariant it is not hashed and the directory locked.
+        let other = unsafe { splice(self.0.as_ptr(), inode)? };
+        Ok(match other {
+            Some(other) => other,
+            None => self.0.get(),
+        })
+    }
+}
+
+impl<T: FileSystem> Drop for InLookup<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant. It does nothing if `splice` has done it.
+        unsafe { bindings::d_lookup_done(self.0.as_ptr()) };
+    }
+}
+
+/// The children of a directory that is locked, at least shared.
+///
+/// # Invariants
+///
+/// The directory's inode is locked for `'a`, and the dentry is that of a directory.
+pub struct DirChildren<'a, T: FileSystem>(&'a Dentry<T>);
+
+impl<'a, T: FileSystem> DirChildren<'a, T> {
+    /// # Safety
+    ///
+    /// As in the invariants.
+    pub(super) unsafe fn new(dir: &'a Dentry<T>) -> Self {
+        Self(dir)
+    }
+
+    /// Gives the child of that name to `f`: one that is in the tree, or one in the making.
+    /// Waits while another task looks up the name.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the name is empty or too long.
+    pub fn with_child<R>(
+        &self,
+        name: &[u8],
+        f: impl for<'c> FnOnce(Child<'c, T>) -> R,
+    ) -> Result<R> {
+        let name = self.0.qstr(name).ok_or(EINVAL)?;
+        // SAFETY: The directory is held and locked; the name is hashed for it.
+        let dentry = unsafe { from_err_ptr(bindings::d_alloc_parallel(self.0.as_ptr(), &name))? };
+        // SAFETY: It comes with a reference.
+        let dentry = unsafe { DentryRef::<T>::from_vfs(dentry) }.ok_or(ENOMEM)?;
+        // SAFETY: It is held.
+        let child = if unsafe { bindings::d_in_lookup(dentry.as_ptr()) } != 0 {
+            // INVARIANT: The state was made for us, and `f` cannot keep it longer than the
+            // directory is locked.
+            Child::InLookup(InLookup(dentry, PhantomData))
+        } else {
+            Child::Existing(dentry)
+        };
+        Ok(f(child))
+    }
+}
+
+/// The operations of all dentries of a file system.
+#[vtable]
+pub trait Operations: Sized {
+    /// The file system.
+    type Fs: FileSystem<DentryOps = Self>;
+
+    /// Whether the dentry is still valid. `name` and `dir` are those that were looked up.
+    fn revalidate(
+        _dir: &Inode<Self::Fs>,
+        _name: &[u8],
+        _dentry: &Dentry<Self::Fs>,
+        _flags: LookupFlags,
+    ) -> Result<bool> {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// As [`Operations::revalidate`], in RCU walk: it must not sleep, and leaves it to that
+    /// by `ECHILD` if it cannot tell. Everything may change under it.
+    fn revalidate_rcu(
+        _dir: &inode::Uncounted<Self::Fs>,
+        _name: &[u8],
+        _dentry: &Uncounted<Self::Fs>,
+        _flags: LookupFlags,
+    ) -> Result<bool> {
+        Err(ECHILD)
+    }
+
+    /// True if the dentry shall not be kept when its last user is gone.
+    ///
+    /// Called with the lock of the dentry held.
+    fn delete(_dentry: &Uncounted<Self::Fs>) -> bool {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The dentry is about to be dropped; it is still in its directory.
+    ///
+    /// Called with the locks of the dentry and its parent held.
+    fn prune(_dentry: &Uncounted<Self::Fs>, _parent: &Uncounted<Self::Fs>) {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The dentry is gone for all but RCU walk.
+    fn release(_dentry: &Uncounted<Self::Fs>) {}
+}
+
+/// The table of `O`.
+pub(super) const fn table<O: Operations>() -> &'static bindings::dentry_operations {
+    &Vtable::<O>::TABLE
+}
+
+struct Vtable<O: Operations>(PhantomData<O>);
+
+impl<O: Operations> Vtable<O> {
+    const TABLE: bindings::dentry_operations = bindings::dentry_operations {
+        d_revalidate: if O::HAS_REVALIDATE {
+            Some(Self::d_revalidate)
+        } else {
+            None
+        },
+        d_delete: if O::HAS_DELETE {
+            Some(Self::d_delete)
+        } else {
+            None
+        },
+        d_init: Some(Self::d_init),
+        d_release: Some(Self::d_release),
+        d_prune: if O::HAS_PRUNE {
+            Some(Self::d_prune)
+        } else {
+            None
+        },
+        // SAFETY: All members are nullable pointers.
+        ..unsafe { MaybeUninit::zeroed().assume_init() }
+    };
+
+    unsafe extern "C" fn d_revalidate(
+        dir: *mut bindings::inode,
+        name: *const bindings::qstr,
+        dentry: *mut bindings::dentry,
+        flags: c_uint,
+    ) -> c_int {
+        // SAFETY: The VFS gives a name that does not change during the call.
+        let bytes = unsafe {
+            let len = (*name).__bindgen_anon_1.__bindgen_anon_1.len as usize;
+            core::slice::from_raw_parts((*name).name, len)
+        };
+        let lookup = LookupFlags::new(flags);
+        // SAFETY: The VFS holds directory and dentry, or is in RCU walk, when neither is
+        // freed before the end of the RCU section.
+        let valid = unsafe {
+            if flags & bindings::LOOKUP_RCU != 0 {
+                O::revalidate_rcu(
+                    inode::Uncounted::from_raw(dir),
+                    bytes,
+                    Uncounted::from_raw(dentry),
+                    lookup,
+                )
+            } else {
+                O::revalidate(
+                    Inode::from_raw(dir),
+                    bytes,
+                    Dentry::from_raw(dentry),
+                    lookup,
+                )
+            }
+        };
+        match valid {
+            Ok(valid) => valid.into(),
+            Err(err) => err.to_errno(),
+        }
+    }
+
+    unsafe extern "C" fn d_delete(dentry: *const bindings::dentry) -> c_int {
+        // SAFETY: The VFS has locked the dentry.
+        O::delete(unsafe { Uncounted::from_raw(dentry.cast_mut()) }).into()
+    }
+
+    unsafe extern "C" fn d_prune(dentry: *mut bindings::dentry) {
+        // SAFETY: The VFS has locked the dentry and its parent.
+        let dentry = unsafe { Uncounted::from_raw(dentry) };
+        O::prune(dentry, dentry.parent_uncounted());
+    }
+
+    unsafe extern "C" fn d_init(dentry: *mut bindings::dentry) -> c_int {
+        let memory = KBox::<Memory<O::Fs>>::new_uninit(GFP_KERNEL);
+        let Ok(mut memory) = memory else {
+            return ENOMEM.to_errno();
+        };
+        let slot: *mut Memory<O::Fs> = memory.as_mut_ptr();
+        let init = <<O::Fs as FileSystem>::Dentry as DentryData>::init();
+        // SAFETY: The memory is valid and stays where it is until it is dropped.
+        let result = unsafe { init.__pinned_init((&raw mut (*slot).data).cast()) };
+        if let Err(err) = result {
+            return err.to_errno();
+        }
+        let memory = KBox::into_raw(memory);
+        // SAFETY: The dentry is new.
+        unsafe { (*dentry).d_fsdata = memory.cast::<c_void>() };
+        0
+    }
+
+    unsafe extern "C" fn d_release(dentry: *mut bindings::dentry) {
+        // SAFETY: The VFS calls it once; `d_init` has set `d_fsdata`. RCU walk may still
+        // look at the data, so it is freed after a grace period; the module waits for
+        // that in `Registration`.
+        unsafe {
+            let memory: *mut Memory<O::Fs> = (*dentry).d_fsdata.cast();
+            if O::HAS_RELEASE {
+                O::release(Uncounted::from_raw(dentry));
+            }
+            bindings::call_rcu((*memory).rcu.get(), Some(Self::free_data));
+        }
+    }
+
+    unsafe extern "C" fn free_data(rcu: *mut bindings::callback_head) {
+        let memory: *mut Memory<O::Fs> = rcu.cast();
+        // SAFETY: `rcu` is the first member of memory that `d_init` has made from a box,
+        // and whose data it has initialised.
+        unsafe {
+            (*memory).data.assume_init_drop();
+            drop(KBox::<MaybeUninit<Memory<O::Fs>>>::from_raw(memory.cast()));
+        }
+    }
+}

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Open files and directories.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::dentry::DirChildren;
+use super::inode::Inode;
+use super::{Dentry, FileSystem};
+use crate::bindings;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use kernel::error::{from_result, to_result};
+use kernel::ffi::{c_int, c_uint};
+use kernel::prelude::*;
+use kernel::types::{ForeignOwnable, Opaque};
+
+/// An open file of the operations `O`.
+///
+/// # Invariants
+///
+/// It is valid and its operations are those of `O`; except in `open`, its private data is
+/// an `O::Data`.
+#[repr(transparent)]
+pub struct OpenFile<O: Operations>(Opaque<bindings::file>, PhantomData<O>);
+
+impl<O: Operations> OpenFile<O> {
+    /// # Safety
+    ///
+    /// `ptr` must be as in the invariants, for `'a`.
+    unsafe fn from_raw<'a>(ptr: *mut bindings::file) -> &'a Self {
+        // SAFETY: By the requirements; the layout is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The C object.
+    pub fn as_ptr(&self) -> *mut bindings::file {
+        self.0.get()
+    }
+
+    /// The data that `open` has returned.
+    pub fn data(&self) -> <O::Data as ForeignOwnable>::Borrowed<'_> {
+        // SAFETY: By the invariant; `release` is called when nobody else uses the file.
+        unsafe { O::Data::borrow((*self.as_ptr()).private_data) }
+    }
+
+    /// The inode.
+    pub fn inode(&self) -> &Inode<O::Fs> {
+        // SAFETY: An open file holds its inode.
+        unsafe { Inode::from_raw((*self.as_ptr()).f_inode) }
+    }
+
+    /// The dentry.
+    pub fn dentry(&self) -> &Dentry<O::Fs> {
+        // SAFETY: An open file holds its path, whose dentry is of our file system, as the
+        // inode is.
+        unsafe { Dentry::from_raw((*self.as_ptr()).__bindgen_anon_1.f_path.dentry) }
+    }
+
+    /// Flags as in open(2).
+    pub fn flags(&self) -> u32 {
+        // SAFETY: The file is valid; some flags may change any time.
+        unsafe { core::ptr::read_volatile(&raw const (*self.as_ptr()).f_flags) }
+    }
+
+    /// lseek(2) as usual, for positions up to `max` and an end at `end`. `whence` is as in
+    /// lseek(2).
+    pub fn generic_llseek(&self, offset: i64, whence: i32, max: i64, end: i64) -> Result<i64> {
+        // SAFETY: The file is valid.
+        let pos =
+            unsafe { bindings::generic_file_llseek_size(self.as_ptr(), offset, whence, max, end) };
+        to_result(pos.min(0) as c_int)?;
+        Ok(pos)
+    }
+}
+
+/// A read of a file.
+pub struct ReadIter<'a> {
+    iocb: *mut bindings::kiocb,
+    iter: *mut bindings::iov_iter,
+    _p: PhantomData<&'a mut ()>,
+}
+
+impl ReadIter<'_> {
+    /// Where it begins.
+    pub fn pos(&self) -> i64 {
+        // SAFETY: Valid for this call, and ours.
+        unsafe { (*self.iocb).ki_pos }
+    }
+
+    /// How many bytes are wanted, still.
+    pub fn len(&self) -> usize {
+        // SAFETY: Valid for this call, and ours; all kinds of iterators have a count.
+        unsafe {
+            (*self.iter)
+                .__bindgen_anon_1
+                .__bindgen_anon_1
+                .as_ref()
+                .count
+        }
+    }
+
+    /// True if nothing is wanted any more.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True for `O_DIRECT`.
+    pub fn is_direct(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { (*self.iocb).ki_flags & bindings::IOCB_DIRECT != 0 }
+    }
+
+    /// True if it must not wait.
+    pub fn is_nowait(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { (*self.iocb).ki_flags & bindings::IOCB_NOWAIT != 0 }
+    }
+
+    /// True if the caller waits for the end of the read.
+    pub fn is_sync(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { (*self.iocb).ki_complete.is_none() }
+    }
+
+    fn count(n: isize) -> Result<usize> {
+        to_result(n.min(0) as c_int)?;
+        Ok(n as usize)
+    }
+
+    /// Reads from the page cache.
+    pub fn buffered(&mut self) -> Result<usize> {
+        // SAFETY: The VFS has given both for this call; the file's inode begins with a
+        // `netfs_inode`, whose operations are set for regular files.
+        Self::count(unsafe { bindings::netfs_buffered_read_iter(self.iocb, self.iter) })
+    }
+
+    /// Reads around the page cache. `EIOCBQUEUED` if it goes on and ends later.
+    pub fn unbuffered(&mut self) -> Result<usize> {
+        // SAFETY: As above.
+        Self::count(unsafe { bindings::netfs_unbuffered_read_iter(self.iocb, self.iter) })
+    }
+
+    /// Advances position and iterator after `bytes` zeros have been given.
+    pub fn zero(&mut self, bytes: usize) -> usize {
+        // SAFETY: As above.
+        unsafe {
+            let done = bindings::iov_iter_zero(bytes.min(self.len()), self.iter);
+            (*self.iocb).ki_pos = (*self.iocb).ki_pos.saturating_add(done as i64);
+            done
+        }
+    }
+}
+
+/// A splice from a file into a pipe.
+pub struct SpliceRead<'a> {
+    file: *mut bindings::file,
+    pos: *mut bindings::loff_t,
+    pipe: *mut bindings::pipe_inode_info,
+    len: usize,
+    flags: c_uint,
+    _p: PhantomData<&'a mut ()>,
+}
+
+impl SpliceRead<'_> {
+    /// Lends pages of the page cache.
+    pub fn from_page_cache(self) -> Result<usize> {
+        // SAFETY: The VFS has given all of it for this call.
+        ReadIter::count(unsafe {
+            bindings::filemap_splice_read(self.file, self.pos, self.pipe, self.len, self.flags)
+        })
+    }
+
+    /// Copies, by [`Operations::read_iter`].
+    pub fn copied(self) -> Result<usize> {
+        // SAFETY: As above.
+        ReadIter::count(unsafe {
+            bindings::copy_splice_read(self.file, self.pos, self.pipe, self.len, self.flags)
+        })
+    }
+}
+
+/// The type of a directory entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum EntryType {
+    /// Not known.
+    Unknown = bindings::DT_UNKNOWN,
+    /// A named pipe.
+    Fifo = bindings::DT_FIFO,
+    /// A character device.
+    Character = bindings::DT_CHR,
+    /// A directory.
+    Directory = bindings::DT_DIR,
+    /// A block device.
+    Block = bindings::DT_BLK,
+    /// A regular file.
+    Regular = bindings::DT_REG,
+    /// A symbolic link.
+    Symlink = bindings::DT_LNK,
+    /// A socket.
+    Socket = bindings::DT_SOCK,
+}
+
+impl EntryType {
+    /// The type of an inode with this mode.
+    pub fn of_mode(mode: u16) -> Self {
+        match mode & super::inode::mode::TYPE_MASK {
+            super::inode::mode::FIFO => Self::Fifo,
+            super::inode::mode::CHARACTER => Self::Character,
+            super::inode::mode::DIRECTORY => Self::Directory,
+            super::inode::mode::BLOCK => Self::Block,
+            super::inode::mode::REGULAR => Self::Regular,
+            super::inode::mode::SYMLINK => Self::Symlink,
+            super::inode::mode::SOCKET => Self::Socket,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The reader of a directory.
+pub struct DirContext<'a, T: FileSystem> {
+    ctx: *mut bindings::dir_context,
+    file: *mut bindings::file,
+    dir: &'a Dentry<T>,
+}
+
+impl<'a, T: FileSystem> DirContext<'a, T> {
+    /// Where the next entry is.
+    pub fn pos(&self) -> i64 {
+        // SAFETY: The VFS has given it for this call.
+        unsafe { (*self.ctx).pos }
+    }
+
+    /// Says where the next entry is.
+    pub fn set_pos(&mut self, pos: i64) {
+        // SAFETY: As above.
+        unsafe { (*self.ctx).pos = pos }
+    }
+
+    /// Gives one entry to the reader, whose place is the position as it is now. False if
+    /// there is no room for it: it has to come again at the next call.
+    #[must_use]
+    pub fn emit(&mut self, name: &[u8], ino: u64, kind: EntryType) -> bool {
+        let Ok(len) = c_int::try_from(name.len()) else {
+            return false;
+        };
+        // SAFETY: As above; the name has that length.
+        unsafe { bindings::dir_emit(self.ctx, name.as_ptr().cast(), len, ino, kind as c_uint) }
+    }
+
+    /// Gives `.` and `..`, at the positions 0 and 1. False if there is no room.
+    #[must_use]
+    pub fn emit_dots(&mut self) -> bool {
+        // SAFETY: As above.
+        unsafe { bindings::dir_emit_dots(self.file, self.ctx) }
+    }
+
+    /// The directory.
+    pub fn dentry(&self) -> &'a Dentry<T> {
+        self.dir
+    }
+
+    /// The children in the dentry cache, to be found and added.
+    pub fn children(&self) -> DirChildren<'a, T> {
+        // SAFETY: `iterate_shared` is called with the directory locked.
+        unsafe { DirChildren::new(self.dir) }
+    }
+}
+
+/// The operations of an open file or directory.
+#[vtable]
+pub trait Operations: Sized + 'static {
+    /// The file system.
+    type Fs: FileSystem;
+    /// Data of an open file.
+    type Data: ForeignOwnable + Send + Sync;
+
+    /// Whether `O_DIRECT` is allowed.
+    const DIRECT: bool = false;
+
+    /// Opens the file. The data of `file` cannot be used yet.
+    fn open(inode: &Inode<Self::Fs>, file: &Opening<'_, Self::Fs>) -> Result<Self::Data>;
+
+    /// The last user has closed the file.
+    fn release(_inode: &Inode<Self::Fs>, data: Self::Data) {
+        drop(data);
+    }
+
+    /// Reads.
+    fn read_iter(_file: &OpenFile<Self>, _io: ReadIter<'_>) -> Result<usize> {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Splices into a pipe.
+    fn splice_read(_file: &OpenFile<Self>, _io: SpliceRead<'_>) -> Result<usize> {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The file is mapped, for reading. The pages come from the page cache.
+    fn mmap(_file: &OpenFile<Self>) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Reads a directory, which is locked, at least shared.
+    fn iterate(_file: &OpenFile<Self>, _ctx: DirContext<'_, Self::Fs>) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Moves the position. The default is that of regular files, with the size of the inode.
+    fn llseek(_file: &OpenFile<Self>, _offset: i64, _whence: i32) -> Result<i64> {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// A file that is being opened.
+pub struct Opening<'a, T: FileSystem> {
+    file: *mut bindings::file,
+    _p: PhantomData<&'a T>,
+}
+
+impl<T: FileSystem> Opening<'_, T> {
+    /// Flags as in open(2).
+    pub fn flags(&self) -> u32 {
+        // SAFETY: The VFS has given it for this call.
+        unsafe { (*self.file).f_flags }
+    }
+
+    /// True if it is opened for reading.
+    pub fn reads(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { (*self.file).f_mode & bindings::FMODE_READ != 0 }
+    }
+}
+
+/// The table of `O`.
+pub(super) const fn table<O: Operations>() -> *const bindings::file_operations {
+    &Vtable::<O>::TABLE
+}
+
+struct Vtable<O: Operations>(PhantomData<O>);
+
+impl<O: Operations> Vtable<O> {
+    const TABLE: bindings::file_operations = bindings::file_operations {
+        open: Some(Self::open),
+        release: Some(Self::release),
+        llseek: if O::HAS_LLSEEK {
+            Some(Self::llseek)
+        } else {
+            Some(bindings::generic_file_llseek)
+        },
+        read: if O::HAS_ITERATE {
+            Some(bindings::generic_read_dir)
+        } else {
+            None
+        },
+        read_iter: if O::HAS_READ_ITER {
+            Some(Self::read_iter)
+        } else {
+            None
+        },
+        splice_read: if O::HAS_SPLICE_READ {
+            Some(Self::splice_read)
+        } else {
+            None
+        },
+        mmap_prepare: if O::HAS_MMAP {
+            Some(Self::mmap_prepare)
+        } else {
+            None
+        },
+        iterate_shared: if O::HAS_ITERATE {
+            Some(Self::iterate_shared)
+        } else {
+            None
+        },
+        fsync: Some(bindings::noop_fsync),
+        // SAFETY: All members are numbers and nullable pointers.
+        ..unsafe { MaybeUninit::zeroed().assume_init() }
+    };
+
+    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS holds the inode and opens the file, alone.
+            let inode = unsafe { Inode::from_raw(inode) };
+            let opening = Opening {
+                file,
+                _p: PhantomData,
+            };
+            let data = O::open(inode, &opening)?;
+            // SAFETY: As above.
+            unsafe {
+                (*file).private_data = data.into_foreign().cast();
+                if O::DIRECT {
+                    (*file).f_mode |= bindings::FMODE_CAN_ODIRECT;
+                }
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: The VFS calls it once, after a successful `open`, when nobody uses the
+        // file any more.
+        unsafe {
+            let data = O::Data::from_foreign((*file).private_data);
+            O::release(Inode::from_raw(inode), data);
+        }
+        0
+    }
+
+    unsafe extern "C" fn llseek(
+        file: *mut bindings::file,
+        offset: bindings::loff_t,
+        whence: c_int,
+    ) -> bindings::loff_t {
+        // SAFETY: The VFS holds the file, which is open.
+        match O::llseek(unsafe { OpenFile::from_raw(file) }, offset, whence) {
+            Ok(pos) => pos,
+            Err(err) => err.to_errno().into(),
+        }
+    }
+
+    unsafe extern "C" fn read_iter(
+        iocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: The VFS holds the file, which is open.
+        let file = unsafe { OpenFile::from_raw((*iocb).ki_filp) };
+        let io = ReadIter {
+            iocb,
+            iter,
+            _p: PhantomData,
+        };
+        match O::read_iter(file, io) {
+            Ok(n) => n as isize,
+            Err(err) => err.to_errno() as isize,
+        }
+    }
+
+    unsafe extern "C" fn splice_read(
+        file: *mut bindings::file,
+        pos: *mut bindings::loff_t,
+        pipe: *mut bindings::pipe_inode_info,
+        len: usize,
+        flags: c_uint,
+    ) -> isize {
+        let io = SpliceRead {
+            file,
+            pos,
+            pipe,
+            len,
+            flags,
+            _p: PhantomData,
+        };
+        // SAFETY: The VFS holds the file, which is open.
+        match O::splice_read(unsafe { OpenFile::from_raw(file) }, io) {
+            Ok(n) => n as isize,
+            Err(err) => err.to_errno() as isize,
+        }
+    }
+
+    unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS holds the file, which is open, and gives a description.
+            unsafe {
+                O::mmap(OpenFile::from_raw((*desc).file))?;
+                to_result(bindings::generic_file_readonly_mmap_prepare(desc))?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn iterate_shared(
+        file: *mut bindings::file,
+        ctx: *mut bindings::dir_context,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS holds the file, which is an open directory, and locks it.
+            let open = unsafe { OpenFile::<O>::from_raw(file) };
+            let ctx = DirContext {
+                ctx,
+                file,
+                dir: open.dentry(),
+            };
+            O::iterate(open, ctx)?;
+            Ok(0)
+        })
+    }
+}

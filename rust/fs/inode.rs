@@ -1,0 +1,897 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Inodes.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+//!
+//! # States
+//!
+//! [`SuperBlock::get_or_create_inode`] gives a [`New`] inode to exactly one caller; all
+//! others wait until that has called [`New::unlock`] or dropped it, which makes it a bad
+//! inode that nobody finds any more. What kind of inode it is (`i_op`, `i_fop`, `a_ops`)
+//! can only be set in the new state.
+//!
+//! # Attributes
+//!
+//! The VFS reads mode, owner, size and times without a lock, so they may change any time
+//! by [`Inode::set_owner`] and so on. The file system has to make sure, by a lock of its
+//! own, that they are changed by one task at a time, or a mixture may be seen.
+
+use super::stat::{GetAttr, Stat, Time};
+use super::{dentry, file, netfs, FileSystem, SuperBlock};
+use crate::bindings;
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
+use core::mem::{align_of, size_of, ManuallyDrop, MaybeUninit};
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+use kernel::error::from_result;
+use kernel::ffi::{c_char, c_int, c_uint, c_void};
+use kernel::prelude::*;
+use kernel::str::CStr;
+use kernel::types::Opaque;
+
+/// Data of an inode.
+///
+/// It is dropped in an RCU callback, so its destructor must not sleep; release what
+/// needs that in [`super::super_block::Operations::evict`].
+pub trait InodeData: Send + Sync + Sized {
+    /// What inodes are found by.
+    type Key: Copy + Eq + Send + Sync;
+
+    /// The hash of a key.
+    fn hash(key: &Self::Key) -> u64;
+
+    /// The inode number of a key.
+    fn ino(key: &Self::Key) -> u64;
+
+    /// The data of a new inode.
+    fn init() -> impl PinInit<Self, Error>;
+}
+
+/// The key of inodes of `T`.
+pub type Key<T> = <<T as FileSystem>::Inode as InodeData>::Key;
+
+/// The type bits of a mode, and the types.
+pub mod mode {
+    /// All type bits.
+    pub const TYPE_MASK: u16 = 0o170000;
+    /// A directory.
+    pub const DIRECTORY: u16 = 0o040000;
+    /// A regular file.
+    pub const REGULAR: u16 = 0o100000;
+    /// A symbolic link.
+    pub const SYMLINK: u16 = 0o120000;
+    /// A character device.
+    pub const CHARACTER: u16 = 0o020000;
+    /// A block device.
+    pub const BLOCK: u16 = 0o060000;
+    /// A named pipe.
+    pub const FIFO: u16 = 0o010000;
+    /// A socket.
+    pub const SOCKET: u16 = 0o140000;
+}
+
+/// The memory of an inode.
+#[repr(C)]
+pub(super) struct Memory<T: FileSystem> {
+    /// First, as netfs wants it; its first member is the VFS inode.
+    netfs: Opaque<bindings::netfs_inode>,
+    /// For [`super::super_block::Inner::defer_iput`].
+    deferred: Opaque<bindings::llist_node>,
+    /// Set before the inode can be found.
+    key: UnsafeCell<MaybeUninit<Key<T>>>,
+    /// Set while the inode is allocated.
+    data: UnsafeCell<MaybeUninit<T::Inode>>,
+}
+
+unsafe extern "C" fn construct(memory: *mut c_void) {
+    // SAFETY: The allocator calls it with an object of a cache for `Memory`, at whose
+    // begin the inode is.
+    unsafe { bindings::inode_init_once(memory.cast()) };
+}
+
+/// Makes the slab cache; null if there is no memory.
+///
+/// # Safety
+///
+/// It must be destroyed after the last inode.
+pub(super) unsafe fn create_cache<T: FileSystem>() -> *mut bindings::kmem_cache {
+    // SAFETY: The name is static; the constructor fits.
+    unsafe {
+        bindings::inode_cache_create(
+            T::NAME.as_ptr().cast(),
+            size_of::<Memory<T>>() as c_uint,
+            align_of::<Memory<T>>() as c_uint,
+            Some(construct),
+        )
+    }
+}
+
+/// `alloc_inode`.
+///
+/// # Safety
+///
+/// To be called by the VFS for a super block of `T`.
+pub(super) unsafe extern "C" fn alloc<T: FileSystem>(
+    sb: *mut bindings::super_block,
+) -> *mut bindings::inode {
+    // SAFETY: The type of the super block is part of a registration.
+    let cache = unsafe { super::registration::Inner::from_fs_type((*sb).s_type) }.cache;
+    // SAFETY: The cache has objects for `Memory<T>`.
+    let memory: *mut Memory<T> =
+        unsafe { bindings::alloc_inode_sb(sb, cache, bindings::GFP_KERNEL) }.cast();
+    if memory.is_null() {
+        return ptr::null_mut();
+    }
+    // SAFETY: The memory is ours; the part of the VFS inode has been constructed. The
+    // data stays where it is until it is dropped in `free`.
+    unsafe {
+        bindings::netfs_inode_init((*memory).netfs.get(), ptr::null());
+        let slot = (*(*memory).data.get()).as_mut_ptr();
+        if T::Inode::init().__pinned_init(slot).is_err() {
+            bindings::kfree(memory.cast());
+            return ptr::null_mut();
+        }
+    }
+    memory.cast()
+}
+
+/// `free_inode`.
+///
+/// # Safety
+///
+/// To be called by the VFS, from an RCU callback, for an inode that [`alloc`] has made.
+pub(super) unsafe extern "C" fn free<T: FileSystem>(inode: *mut bindings::inode) {
+    let memory: *mut Memory<T> = inode.cast();
+    // SAFETY: Nobody uses the inode any more. `kfree` takes objects of any cache.
+    unsafe {
+        (*(*memory).data.get()).assume_init_drop();
+        bindings::kfree(memory.cast());
+    }
+}
+
+/// An inode that is alive, but perhaps not referenced.
+///
+/// # Invariants
+///
+/// It is part of a `Memory<T>` that [`alloc`] has made and that is not freed before the
+/// end of the reference to this; its key is set.
+#[repr(transparent)]
+pub struct Uncounted<T: FileSystem>(Opaque<bindings::inode>, PhantomData<T>);
+
+// SAFETY: All that can be done with a shared reference may be done by any task; the data
+// is `Sync`.
+unsafe impl<T: FileSystem> Sync for Uncounted<T> {}
+
+impl<T: FileSystem> Uncounted<T> {
+    /// # Safety
+    ///
+    /// `ptr` must be as in the invariants, for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::inode) -> &'a Self {
+        // SAFETY: By the requirements; the layout is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The C object.
+    pub fn as_ptr(&self) -> *mut bindings::inode {
+        self.0.get()
+    }
+
+    fn memory(&self) -> *mut Memory<T> {
+        // The inode is at the begin of the memory.
+        self.as_ptr().cast()
+    }
+
+    pub(super) fn deferred_node(&self) -> *mut bindings::llist_node {
+        // SAFETY: By the invariant.
+        unsafe { (*self.memory()).deferred.get() }
+    }
+
+    /// # Safety
+    ///
+    /// `node` must come from [`Uncounted::deferred_node`].
+    pub(super) unsafe fn from_deferred_node(
+        node: *mut bindings::llist_node,
+    ) -> *mut bindings::inode {
+        // SAFETY: By the requirements it is that member.
+        unsafe {
+            kernel::container_of!(Opaque::cast_from(node), Memory<T>, deferred)
+                .cast_mut()
+                .cast()
+        }
+    }
+
+    /// The data of the file system.
+    pub fn data(&self) -> Pin<&T::Inode> {
+        // SAFETY: By the invariant it is initialised, and it does not move.
+        unsafe { Pin::new_unchecked((*(*self.memory()).data.get()).assume_init_ref()) }
+    }
+
+    /// The key that it is found by.
+    pub fn key(&self) -> &Key<T> {
+        // SAFETY: By the invariant it is set, once.
+        unsafe { (*(*self.memory()).key.get()).assume_init_ref() }
+    }
+
+    /// The inode number.
+    pub fn ino(&self) -> u64 {
+        // SAFETY: The inode is valid; the number is set before it is found.
+        unsafe { (*self.as_ptr()).i_ino }
+    }
+
+    /// Type and mode bits.
+    pub fn mode(&self) -> u16 {
+        // SAFETY: The inode is valid.
+        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_mode) }
+    }
+
+    /// True if it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.mode() & mode::TYPE_MASK == mode::DIRECTORY
+    }
+
+    /// The owner, as the file system has it.
+    pub fn uid(&self) -> u32 {
+        // SAFETY: The inode is valid.
+        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_uid).val }
+    }
+
+    /// The group, as the file system has it.
+    pub fn gid(&self) -> u32 {
+        // SAFETY: The inode is valid.
+        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_gid).val }
+    }
+
+    /// The number of links.
+    pub fn nlink(&self) -> u32 {
+        // SAFETY: The inode is valid.
+        unsafe { ptr::read_volatile((&raw const (*self.as_ptr()).__bindgen_anon_1).cast()) }
+    }
+
+    /// The size in bytes.
+    pub fn size(&self) -> i64 {
+        // SAFETY: The inode is valid.
+        unsafe { bindings::i_size_read(self.as_ptr()) }
+    }
+
+    /// The device of a device file, as the kernel encodes it.
+    pub fn rdev(&self) -> u32 {
+        // SAFETY: The inode is valid; this is set while it is new.
+        unsafe { (*self.as_ptr()).i_rdev }
+    }
+
+    /// Times of the last access, change of data and change of the inode.
+    pub fn times(&self) -> (Time, Time, Time) {
+        let mut raw = [bindings::timespec64::default(); 3];
+        let [atime, mtime, ctime] = &mut raw;
+        // SAFETY: The inode is valid.
+        unsafe { bindings::inode_get_times(self.as_ptr(), atime, mtime, ctime) };
+        let [atime, mtime, ctime] = &raw;
+        (
+            Time::from_raw(atime),
+            Time::from_raw(mtime),
+            Time::from_raw(ctime),
+        )
+    }
+
+    /// The data of the super block; `None` if that is dead, which only RCU walk can see.
+    pub fn super_data(&self) -> Option<&T::Super> {
+        // SAFETY: The super block outlives its inodes, and its data is freed after a
+        // grace period after the last inode is evicted. (After `evict` an inode of a dead
+        // super block could only be seen by an RCU walk that is older.)
+        unsafe {
+            let sb = (*self.as_ptr()).i_sb;
+            let inner: *const super::super_block::Inner<T> =
+                ptr::read_volatile(&raw const (*sb).s_fs_info).cast();
+            if inner.is_null() {
+                None
+            } else {
+                Some((*inner).data_ref())
+            }
+        }
+    }
+}
+
+/// An inode with a reference.
+///
+/// # Invariants
+///
+/// It has a reference for the lifetime of the borrow, and is not being evicted.
+#[repr(transparent)]
+pub struct Inode<T: FileSystem>(Uncounted<T>);
+
+impl<T: FileSystem> Deref for Inode<T> {
+    type Target = Uncounted<T>;
+
+    fn deref(&self) -> &Uncounted<T> {
+        &self.0
+    }
+}
+
+impl<T: FileSystem> Inode<T> {
+    /// # Safety
+    ///
+    /// `ptr` must be as in the invariants, for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::inode) -> &'a Self {
+        // SAFETY: By the requirements; the layout is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The super block.
+    pub fn super_block(&self) -> &SuperBlock<T> {
+        // SAFETY: It outlives all references to inodes.
+        unsafe { SuperBlock::from_raw((*self.as_ptr()).i_sb) }
+    }
+
+    /// One more reference.
+    pub fn get(&self) -> InodeRef<T> {
+        self.super_block().inner().gate.get();
+        // SAFETY: It has a reference.
+        unsafe { bindings::ihold(self.as_ptr()) };
+        // INVARIANT: Just counted.
+        InodeRef(NonNull::from(self).cast(), PhantomData)
+    }
+
+    /// Sets owner and group.
+    pub fn set_owner(&self, uid: u32, gid: u32) {
+        let raw = self.as_ptr();
+        // SAFETY: The inode is valid; readers take no lock.
+        unsafe {
+            ptr::write_volatile(&raw mut (*raw).i_uid, bindings::kuid_t { val: uid });
+            ptr::write_volatile(&raw mut (*raw).i_gid, bindings::kgid_t { val: gid });
+        }
+    }
+
+    /// Sets the mode bits; the type does not change.
+    pub fn set_mode(&self, bits: u16) {
+        let mode = self.mode() & mode::TYPE_MASK | bits & !mode::TYPE_MASK;
+        // SAFETY: The inode is valid; readers take no lock.
+        unsafe { ptr::write_volatile(&raw mut (*self.as_ptr()).i_mode, mode) };
+    }
+
+    /// Sets the number of links.
+    pub fn set_nlink(&self, nlink: u32) {
+        // SAFETY: The inode is valid.
+        unsafe { bindings::set_nlink(self.as_ptr(), nlink) };
+    }
+
+    /// Sets the times of the last access, change of data and change of the inode.
+    pub fn set_times(&self, atime: Time, mtime: Time, ctime: Time) {
+        // SAFETY: The inode is valid.
+        unsafe {
+            bindings::inode_set_times(
+                self.as_ptr(),
+                atime.to_raw(),
+                mtime.to_raw(),
+                ctime.to_raw(),
+            )
+        };
+    }
+
+    /// Sets the size, here and as netfs knows it of the server. Pages stay as they are.
+    pub fn set_size(&self, size: i64) {
+        // SAFETY: The inode is valid; this takes its lock.
+        unsafe { bindings::inode_set_sizes(self.as_ptr(), size.max(0)) };
+    }
+
+    /// Sets the number of allocated blocks of 512 bytes.
+    pub fn set_blocks(&self, blocks: u64) {
+        // SAFETY: The inode is valid; readers take no lock.
+        unsafe { ptr::write_volatile(&raw mut (*self.as_ptr()).i_blocks, blocks) };
+    }
+
+    /// Sets the block size for efficient I/O, two to the power of `bits`.
+    pub fn set_block_bits(&self, bits: u8) {
+        // SAFETY: As above.
+        unsafe { ptr::write_volatile(&raw mut (*self.as_ptr()).i_blkbits, bits.clamp(9, 30)) };
+    }
+
+    /// Drops the pages beyond the size, after that has shrunk. May sleep and wait for
+    /// reads.
+    pub fn truncate_pagecache(&self, size: i64) {
+        // SAFETY: The inode has a reference.
+        unsafe { bindings::truncate_pagecache(self.as_ptr(), size.max(0)) };
+    }
+
+    /// Drops all pages that are clean and not in use, without waiting.
+    pub fn invalidate_clean_pages(&self) {
+        // SAFETY: The mapping lives as long as the inode.
+        unsafe {
+            bindings::invalidate_mapping_pages(&raw mut (*self.as_ptr()).i_data, 0, usize::MAX)
+        };
+    }
+
+    /// Drops all pages, waiting for reads, and unmaps them.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if a page could not be dropped.
+    pub fn invalidate_pages(&self) -> Result {
+        // SAFETY: The mapping lives as long as the inode.
+        kernel::error::to_result(unsafe {
+            bindings::invalidate_inode_pages2(&raw mut (*self.as_ptr()).i_data)
+        })
+    }
+
+    /// The number of pages in the page cache.
+    pub fn nr_pages(&self) -> usize {
+        // SAFETY: The mapping lives as long as the inode.
+        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_data.nrpages) }
+    }
+
+    /// Drops the dentries of the inode that nobody uses. May sleep.
+    pub fn prune_aliases(&self) {
+        // SAFETY: The inode has a reference.
+        unsafe { bindings::d_prune_aliases(self.as_ptr()) };
+    }
+
+    /// Some dentry of the inode that is in the tree.
+    pub fn find_alias(&self) -> Option<super::DentryRef<T>> {
+        // SAFETY: The inode has a reference; the dentry comes with one.
+        unsafe { super::DentryRef::from_vfs(bindings::d_find_alias(self.as_ptr())) }
+    }
+}
+
+/// A counted reference to an inode.
+///
+/// Dropping it never sleeps: if it is the last one, the work item of the super block puts
+/// it, since eviction may wait for the server. So it may be dropped anywhere.
+///
+/// # Invariants
+///
+/// It owns a reference, which is counted at the gate of the super block too.
+pub struct InodeRef<T: FileSystem>(NonNull<bindings::inode>, PhantomData<T>);
+
+// SAFETY: References may be passed on and put by any task.
+unsafe impl<T: FileSystem> Send for InodeRef<T> {}
+// SAFETY: As for `Inode`.
+unsafe impl<T: FileSystem> Sync for InodeRef<T> {}
+
+impl<T: FileSystem> InodeRef<T> {
+    /// Takes over a reference from the VFS, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// `inode` must be null, or of `T` and have a reference that the caller owns.
+    pub(super) unsafe fn from_vfs(inode: *mut bindings::inode) -> Option<Self> {
+        let inode = NonNull::new(inode)?;
+        // SAFETY: By the requirements.
+        unsafe { Inode::<T>::from_raw(inode.as_ptr()) }
+            .super_block()
+            .inner()
+            .gate
+            .get();
+        // INVARIANT: Just counted.
+        Some(Self(inode, PhantomData))
+    }
+
+    /// Gives the reference to the VFS.
+    pub(super) fn into_vfs(self) -> *mut bindings::inode {
+        let this = ManuallyDrop::new(self);
+        // The VFS keeps the super block alive as long as it has references.
+        this.super_block().inner().gate.put();
+        this.0.as_ptr()
+    }
+
+    /// Puts the reference here and now. May sleep; for callers from the VFS.
+    pub fn put_now(self) {
+        let this = ManuallyDrop::new(self);
+        let inner: *const super::super_block::Inner<T> = this.super_block().inner();
+        // SAFETY: The reference is ours; the count at the gate, put after it, keeps the
+        // super block alive.
+        unsafe {
+            bindings::iput(this.0.as_ptr());
+            (*inner).gate.put();
+        }
+    }
+}
+
+impl<T: FileSystem> Clone for InodeRef<T> {
+    fn clone(&self) -> Self {
+        self.get()
+    }
+}
+
+impl<T: FileSystem> Deref for InodeRef<T> {
+    type Target = Inode<T>;
+
+    fn deref(&self) -> &Inode<T> {
+        // SAFETY: By the invariant.
+        unsafe { Inode::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl<T: FileSystem> Drop for InodeRef<T> {
+    fn drop(&mut self) {
+        let inner: *const super::super_block::Inner<T> = self.super_block().inner();
+        // SAFETY: The reference is ours; the count at the gate keeps `inner` alive until
+        // it is put, here or by the work item.
+        unsafe {
+            if bindings::inode_put_not_last(self.0.as_ptr()) {
+                (*inner).gate.put();
+            } else {
+                (*inner).defer_iput(Uncounted::from_raw(self.0.as_ptr()));
+            }
+        }
+    }
+}
+
+/// What [`SuperBlock::get_or_create_inode`] found.
+pub enum Got<T: FileSystem> {
+    /// An inode that is ready.
+    Existing(InodeRef<T>),
+    /// An inode that the caller has to fill in.
+    New(New<T>),
+}
+
+unsafe extern "C" fn test<T: FileSystem>(inode: *mut bindings::inode, key: *mut c_void) -> c_int {
+    // SAFETY: The VFS calls it, with a lock or in an RCU section, for hashed inodes of our
+    // super block: their key is set. The data is the key that is looked for.
+    unsafe {
+        let memory: *mut Memory<T> = inode.cast();
+        ((*(*memory).key.get()).assume_init_ref() == &*key.cast::<Key<T>>()).into()
+    }
+}
+
+unsafe extern "C" fn set<T: FileSystem>(inode: *mut bindings::inode, key: *mut c_void) -> c_int {
+    // SAFETY: The VFS calls it for a new inode that nobody else sees yet. The data is the
+    // key that was looked for.
+    unsafe {
+        let memory: *mut Memory<T> = inode.cast();
+        let key = *key.cast::<Key<T>>();
+        (*inode).i_ino = T::Inode::ino(&key);
+        (*(*memory).key.get()).write(key);
+    }
+    0
+}
+
+pub(super) fn get_or_create<T: FileSystem>(sb: &SuperBlock<T>, key: &Key<T>) -> Result<Got<T>> {
+    let data = ptr::from_ref(key).cast_mut().cast();
+    // SAFETY: The super block is alive; the callbacks fit its inodes and the key.
+    let inode = unsafe {
+        bindings::iget5_locked(
+            sb.as_ptr(),
+            T::Inode::hash(key),
+            Some(test::<T>),
+            Some(set::<T>),
+            data,
+        )
+    };
+    // SAFETY: It comes with a reference, and its key is set.
+    let inode = unsafe { InodeRef::<T>::from_vfs(inode) }.ok_or(ENOMEM)?;
+    // SAFETY: The inode is valid. Only we can have got it in the new state, as all others
+    // wait for the end of that.
+    if unsafe { bindings::inode_is_new(inode.as_ptr()) } {
+        Ok(Got::New(New(inode)))
+    } else {
+        Ok(Got::Existing(inode))
+    }
+}
+
+pub(super) fn find<T: FileSystem>(sb: &SuperBlock<T>, key: &Key<T>) -> Option<InodeRef<T>> {
+    let data = ptr::from_ref(key).cast_mut().cast();
+    // SAFETY: As in `get_or_create`.
+    unsafe {
+        InodeRef::from_vfs(bindings::ilookup5(
+            sb.as_ptr(),
+            T::Inode::hash(key),
+            Some(test::<T>),
+            data,
+        ))
+    }
+}
+
+/// An inode that nobody else has yet. Dropping it makes it a bad inode.
+///
+/// # Invariants
+///
+/// It has `I_NEW` set, and the caller is the one to clear it.
+pub struct New<T: FileSystem>(InodeRef<T>);
+
+impl<T: FileSystem> Deref for New<T> {
+    type Target = Inode<T>;
+
+    fn deref(&self) -> &Inode<T> {
+        &self.0
+    }
+}
+
+impl<T: FileSystem> New<T> {
+    /// Makes it a directory.
+    pub fn init_dir<I, F>(&mut self, bits: u16)
+    where
+        I: Operations<Fs = T>,
+        F: file::Operations<Fs = T>,
+    {
+        let raw = self.as_ptr();
+        // SAFETY: By the invariant nobody else uses these fields.
+        unsafe {
+            (*raw).i_mode = mode::DIRECTORY | bits & !mode::TYPE_MASK;
+            (*raw).i_op = &Vtable::<I>::TABLE;
+            (*raw).__bindgen_anon_3.i_fop = file::table::<F>();
+        }
+    }
+
+    /// Makes it a regular file whose pages come through netfs, in large folios.
+    pub fn init_regular<I, F, N>(&mut self, bits: u16)
+    where
+        I: Operations<Fs = T>,
+        F: file::Operations<Fs = T>,
+        N: netfs::Operations<Fs = T>,
+    {
+        let raw = self.as_ptr();
+        // SAFETY: By the invariant nobody else uses these fields. The memory begins with a
+        // `netfs_inode`, the mapping is that of the inode; there are no pages and no reads
+        // yet.
+        unsafe {
+            (*raw).i_mode = mode::REGULAR | bits & !mode::TYPE_MASK;
+            (*raw).i_op = &Vtable::<I>::TABLE;
+            (*raw).__bindgen_anon_3.i_fop = file::table::<F>();
+            (*(*raw).i_mapping).a_ops = netfs::address_space_table();
+            bindings::mapping_set_large_folios((*raw).i_mapping);
+            (*raw.cast::<bindings::netfs_inode>()).ops = netfs::table::<N>();
+        }
+    }
+
+    /// Makes it a symbolic link.
+    pub fn init_symlink<I>(&mut self, bits: u16)
+    where
+        I: Operations<Fs = T>,
+    {
+        let raw = self.as_ptr();
+        // SAFETY: By the invariant nobody else uses these fields.
+        unsafe {
+            (*raw).i_mode = mode::SYMLINK | bits & !mode::TYPE_MASK;
+            (*raw).i_op = &Vtable::<I>::TABLE;
+        }
+    }
+
+    /// Makes it a device file, a named pipe or a socket; `rdev` is the device as the
+    /// kernel encodes it.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the mode is none of these.
+    pub fn init_special<I>(&mut self, mode: u16, rdev: u32) -> Result
+    where
+        I: Operations<Fs = T>,
+    {
+        match mode & mode::TYPE_MASK {
+            mode::CHARACTER | mode::BLOCK | mode::FIFO | mode::SOCKET => {}
+            _ => return Err(EINVAL),
+        }
+        let raw = self.as_ptr();
+        // SAFETY: By the invariant nobody else uses these fields.
+        unsafe {
+            (*raw).i_op = &Vtable::<I>::TABLE;
+            bindings::init_special_inode(raw, mode, rdev);
+        }
+        Ok(())
+    }
+
+    /// The end of the new state: all can use it now.
+    pub fn unlock(self) -> InodeRef<T> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: By the invariant.
+        unsafe { bindings::unlock_new_inode(this.0.as_ptr()) };
+        // SAFETY: `this` is not dropped, so the reference is moved.
+        unsafe { ptr::read(&this.0) }
+    }
+}
+
+impl<T: FileSystem> Drop for New<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant. This is `iget_failed` without the put, which the field
+        // does.
+        unsafe {
+            bindings::make_bad_inode(self.0.as_ptr());
+            bindings::unlock_new_inode(self.0.as_ptr());
+        }
+    }
+}
+
+/// What `permission` is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Access(c_int);
+
+impl Access {
+    /// To read.
+    pub fn read(self) -> bool {
+        self.0 & bindings::MAY_READ as c_int != 0
+    }
+
+    /// To write.
+    pub fn write(self) -> bool {
+        self.0 & bindings::MAY_WRITE as c_int != 0
+    }
+
+    /// To execute or to search.
+    pub fn execute(self) -> bool {
+        self.0 & bindings::MAY_EXEC as c_int != 0
+    }
+}
+
+/// The check of mode bits and ids that the VFS offers.
+pub struct GenericPermission<'a> {
+    idmap: *mut bindings::mnt_idmap,
+    inode: *mut bindings::inode,
+    mask: c_int,
+    _p: PhantomData<&'a ()>,
+}
+
+impl GenericPermission<'_> {
+    /// Checks what the call asks for.
+    ///
+    /// # Errors
+    ///
+    /// `EACCES`; `ECHILD` in RCU walk if it cannot be told.
+    pub fn check(&self) -> Result {
+        // SAFETY: The VFS has given all three for this call.
+        kernel::error::to_result(unsafe {
+            bindings::generic_permission(self.idmap, self.inode, self.mask)
+        })
+    }
+}
+
+/// The operations of an inode.
+#[vtable]
+pub trait Operations: Sized {
+    /// The file system.
+    type Fs: FileSystem;
+
+    /// Finds `dentry` in the directory `dir`, which is locked, at least shared.
+    fn lookup<'a>(
+        _dir: &Inode<Self::Fs>,
+        _dentry: dentry::Unhashed<'a, Self::Fs>,
+        _flags: dentry::LookupFlags,
+    ) -> Result<dentry::Spliced<'a, Self::Fs>> {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Checks the permission to use the inode.
+    fn permission(
+        _inode: &Inode<Self::Fs>,
+        _access: Access,
+        _generic: GenericPermission<'_>,
+    ) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// As [`Operations::permission`], in RCU walk: it must not sleep, and leaves it to
+    /// that by `ECHILD` if it cannot tell.
+    fn permission_rcu(
+        _inode: &Uncounted<Self::Fs>,
+        _access: Access,
+        _generic: GenericPermission<'_>,
+    ) -> Result {
+        Err(ECHILD)
+    }
+
+    /// Answers stat(2).
+    fn getattr(_call: GetAttr<'_, Self::Fs>) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The target of a symbolic link. It may be used until the inode is freed.
+    fn get_link<'a>(_inode: &'a Inode<Self::Fs>) -> Result<&'a CStr> {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// As [`Operations::get_link`], in RCU walk: it must not sleep, and leaves it to that
+    /// by `ECHILD` if it does not know.
+    fn get_link_rcu<'a>(_inode: &'a Uncounted<Self::Fs>) -> Result<&'a CStr> {
+        Err(ECHILD)
+    }
+}
+
+struct Vtable<O: Operations>(PhantomData<O>);
+
+impl<O: Operations> Vtable<O> {
+    const TABLE: bindings::inode_operations = bindings::inode_operations {
+        lookup: if O::HAS_LOOKUP {
+            Some(Self::lookup)
+        } else {
+            None
+        },
+        permission: if O::HAS_PERMISSION {
+            Some(Self::permission)
+        } else {
+            None
+        },
+        getattr: if O::HAS_GETATTR {
+            Some(Self::getattr)
+        } else {
+            None
+        },
+        get_link: if O::HAS_GET_LINK {
+            Some(Self::get_link)
+        } else {
+            None
+        },
+        // SAFETY: All members are nullable pointers.
+        ..unsafe { MaybeUninit::zeroed().assume_init() }
+    };
+
+    unsafe extern "C" fn lookup(
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        flags: c_uint,
+    ) -> *mut bindings::dentry {
+        // SAFETY: The VFS calls it with a reference to the locked directory, for a dentry
+        // of it that is not hashed and that it holds.
+        let (dir, dentry) = unsafe { (Inode::from_raw(dir), dentry::Unhashed::from_raw(dentry)) };
+        match O::lookup(dir, dentry, dentry::LookupFlags::new(flags)) {
+            Ok(spliced) => spliced.into_vfs(),
+            Err(err) => err.to_ptr(),
+        }
+    }
+
+    unsafe extern "C" fn permission(
+        idmap: *mut bindings::mnt_idmap,
+        inode: *mut bindings::inode,
+        mask: c_int,
+    ) -> c_int {
+        from_result(|| {
+            let generic = GenericPermission {
+                idmap,
+                inode,
+                mask,
+                _p: PhantomData,
+            };
+            // SAFETY: The VFS calls it for an inode that it holds or, in RCU walk, that
+            // is not freed before the end of the RCU section.
+            unsafe {
+                if mask & bindings::MAY_NOT_BLOCK as c_int != 0 {
+                    O::permission_rcu(Uncounted::from_raw(inode), Access(mask), generic)?;
+                } else {
+                    O::permission(Inode::from_raw(inode), Access(mask), generic)?;
+                }
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn getattr(
+        idmap: *mut bindings::mnt_idmap,
+        path: *const bindings::path,
+        stat: *mut bindings::kstat,
+        request_mask: u32,
+        query_flags: c_uint,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS holds the path, whose dentry is positive, and gives a buffer.
+            let call = unsafe {
+                GetAttr {
+                    idmap,
+                    inode: Inode::from_raw((*(*path).dentry).d_inode),
+                    stat: Stat::from_raw(stat),
+                    request_mask,
+                    query_flags,
+                }
+            };
+            O::getattr(call)?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn get_link(
+        dentry: *mut bindings::dentry,
+        inode: *mut bindings::inode,
+        _done: *mut bindings::delayed_call,
+    ) -> *const c_char {
+        // SAFETY: The VFS calls it for an inode that it holds, or without a dentry in RCU
+        // walk, when the inode is not freed before the end of the RCU section. It uses
+        // the string no longer than that.
+        let link = unsafe {
+            if dentry.is_null() {
+                O::get_link_rcu(Uncounted::from_raw(inode))
+            } else {
+                O::get_link(Inode::from_raw(inode))
+            }
+        };
+        match link {
+            Ok(link) => link.as_ptr().cast(),
+            Err(err) => err.to_ptr::<c_char>(),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What stat(2) and statfs(2) show.
+
+use super::inode::Inode;
+use super::FileSystem;
+use crate::bindings;
+use kernel::types::Opaque;
+
+/// A time since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Seconds.
+    pub sec: i64,
+    /// Nanoseconds, less than 10^9.
+    pub nsec: u32,
+}
+
+impl Time {
+    pub(super) fn to_raw(self) -> bindings::timespec64 {
+        bindings::timespec64 {
+            tv_sec: self.sec,
+            tv_nsec: self.nsec.min(999_999_999) as _,
+        }
+    }
+
+    pub(super) fn from_raw(raw: &bindings::timespec64) -> Self {
+        Time {
+            sec: raw.tv_sec,
+            nsec: raw.tv_nsec.clamp(0, 999_999_999) as u32,
+        }
+    }
+}
+
+/// `struct kstatfs`, zeroed by the VFS.
+#[repr(transparent)]
+pub struct StatFs(Opaque<bindings::kstatfs>);
+
+impl StatFs {
+    /// # Safety
+    ///
+    /// `ptr` must be valid and not used by others for `'a`. (In the `bindings` of the
+    /// kernel crate the type is opaque, so it is another type of the same name.)
+    pub(super) unsafe fn from_raw<'a, X>(ptr: *mut X) -> &'a mut Self {
+        // SAFETY: By the requirements; the layout is transparent.
+        unsafe { &mut *ptr.cast() }
+    }
+
+    fn raw(&mut self) -> &mut bindings::kstatfs {
+        // SAFETY: The VFS has initialised it, and we have it alone.
+        unsafe { &mut *self.0.get() }
+    }
+
+    /// Sets the magic number.
+    pub fn set_type(&mut self, magic: i64) -> &mut Self {
+        self.raw().f_type = magic as _;
+        self
+    }
+
+    /// Sets the block size and the fragment size, in bytes.
+    pub fn set_block_size(&mut self, block: u32, fragment: u32) -> &mut Self {
+        self.raw().f_bsize = block as _;
+        self.raw().f_frsize = fragment as _;
+        self
+    }
+
+    /// Sets the numbers of all, free and available blocks, in fragments.
+    pub fn set_blocks(&mut self, all: u64, free: u64, available: u64) -> &mut Self {
+        let raw = self.raw();
+        raw.f_blocks = all;
+        raw.f_bfree = free;
+        raw.f_bavail = available;
+        self
+    }
+
+    /// Sets the numbers of all and free inodes.
+    pub fn set_files(&mut self, all: u64, free: u64) -> &mut Self {
+        self.raw().f_files = all;
+        self.raw().f_ffree = free;
+        self
+    }
+
+    /// Sets the longest name, in bytes.
+    pub fn set_name_len(&mut self, len: u32) -> &mut Self {
+        self.raw().f_namelen = len as _;
+        self
+    }
+
+    /// Sets the id of the file system.
+    pub fn set_fsid(&mut self, id: u64) -> &mut Self {
+        self.raw().f_fsid.val = [id as u32 as i32, (id >> 32) as u32 as i32];
+        self
+    }
+}
+
+/// `struct kstat` for an answer to statx(2).
+#[repr(transparent)]
+pub struct Stat(Opaque<bindings::kstat>);
+
+/// Bits of the masks of statx(2).
+pub mod mask {
+    /// Type and mode bits.
+    pub const MODE: u32 = crate::bindings::STATX_MODE as u32;
+    /// The type.
+    pub const TYPE: u32 = crate::bindings::STATX_TYPE as u32;
+    /// The number of links.
+    pub const NLINK: u32 = crate::bindings::STATX_NLINK as u32;
+    /// The owner.
+    pub const UID: u32 = crate::bindings::STATX_UID as u32;
+    /// The group.
+    pub const GID: u32 = crate::bindings::STATX_GID as u32;
+    /// Time of the last access.
+    pub const ATIME: u32 = crate::bindings::STATX_ATIME as u32;
+    /// Time of the last change of the data.
+    pub const MTIME: u32 = crate::bindings::STATX_MTIME as u32;
+    /// Time of the last change of the inode.
+    pub const CTIME: u32 = crate::bindings::STATX_CTIME as u32;
+    /// The inode number.
+    pub const INO: u32 = crate::bindings::STATX_INO as u32;
+    /// The size.
+    pub const SIZE: u32 = crate::bindings::STATX_SIZE as u32;
+    /// The allocated blocks.
+    pub const BLOCKS: u32 = crate::bindings::STATX_BLOCKS as u32;
+    /// All that stat(2) has.
+    pub const BASIC: u32 = crate::bindings::STATX_BASIC_STATS as u32;
+    /// Time of birth.
+    pub const BTIME: u32 = crate::bindings::STATX_BTIME as u32;
+    /// The change counter.
+    pub const CHANGE_COOKIE: u32 = crate::bindings::STATX_CHANGE_COOKIE;
+
+    /// Query flag: do not ask the server.
+    pub const AT_DONT_SYNC: u32 = crate::bindings::AT_STATX_DONT_SYNC;
+    /// Query flag: ask the server in any case.
+    pub const AT_FORCE_SYNC: u32 = crate::bindings::AT_STATX_FORCE_SYNC;
+}
+
+impl Stat {
+    /// # Safety
+    ///
+    /// `ptr` must be valid and not used by others for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::kstat) -> &'a mut Self {
+        // SAFETY: By the requirements; the layout is transparent.
+        unsafe { &mut *ptr.cast() }
+    }
+
+    fn raw(&mut self) -> &mut bindings::kstat {
+        // SAFETY: The VFS has initialised it, and we have it alone.
+        unsafe { &mut *self.0.get() }
+    }
+
+    /// Sets the inode number.
+    pub fn set_ino(&mut self, ino: u64) {
+        self.raw().ino = ino;
+    }
+
+    /// Sets the device number that the object is shown to be on.
+    pub fn set_dev(&mut self, dev: u32) {
+        self.raw().dev = dev;
+    }
+
+    /// Sets the number of links.
+    pub fn set_nlink(&mut self, nlink: u32) {
+        self.raw().nlink = nlink;
+    }
+
+    /// Sets the size and the allocated blocks of 512 bytes.
+    pub fn set_size(&mut self, size: i64, blocks: u64) {
+        self.raw().size = size;
+        self.raw().blocks = blocks;
+    }
+
+    /// Sets the block size for efficient I/O.
+    pub fn set_block_size(&mut self, size: u32) {
+        self.raw().blksize = size;
+    }
+
+    /// Sets the time of birth.
+    pub fn set_btime(&mut self, time: Time) {
+        self.raw().btime = time.to_raw();
+        self.raw().result_mask |= mask::BTIME;
+    }
+
+    /// Sets the change counter, which only grows if `monotonic`.
+    pub fn set_change_cookie(&mut self, cookie: u64, monotonic: bool) {
+        let raw = self.raw();
+        raw.change_cookie = cookie;
+        raw.result_mask |= mask::CHANGE_COOKIE;
+        if monotonic {
+            raw.attributes |= bindings::STATX_ATTR_CHANGE_MONOTONIC as u64;
+        }
+        raw.attributes_mask |= bindings::STATX_ATTR_CHANGE_MONOTONIC as u64;
+    }
+
+    /// Says which fields are valid.
+    pub fn set_result_mask(&mut self, mask: u32) {
+        self.raw().result_mask = mask;
+    }
+}
+
+/// A call of `getattr`.
+pub struct GetAttr<'a, T: FileSystem> {
+    pub(super) idmap: *mut bindings::mnt_idmap,
+    pub(super) inode: &'a Inode<T>,
+    pub(super) stat: &'a mut Stat,
+    /// Which fields are asked for.
+    pub request_mask: u32,
+    /// [`mask::AT_DONT_SYNC`] and so on.
+    pub query_flags: u32,
+}
+
+impl<'a, T: FileSystem> GetAttr<'a, T> {
+    /// The inode.
+    pub fn inode(&self) -> &'a Inode<T> {
+        self.inode
+    }
+
+    /// Fills in what the VFS inode knows, with ids mapped for the mount; gives the
+    /// answer, for the rest.
+    pub fn fill(&mut self) -> &mut Stat {
+        // SAFETY: The VFS has given all three for this call.
+        unsafe {
+            bindings::generic_fillattr(
+                self.idmap,
+                self.request_mask,
+                self.inode.as_ptr(),
+                self.stat.0.get(),
+            )
+        };
+        self.stat
+    }
+}

@@ -1,0 +1,729 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Super blocks.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+//!
+//! # The end of a super block
+//!
+//! `kill_sb` runs when the last mount is gone:
+//!
+//! 1. [`Operations::pre_kill`]: the file system ends whatever may hold references
+//!    to inodes and dentries, or may make them.
+//! 2. It waits until no [`InodeRef`], [`DentryRef`] and [`SuperRef`] is left. From
+//!    now on none can be made any more.
+//! 3. The VFS drops all dentries, evicts all inodes ([`Operations::evict`]) and
+//!    calls [`Operations::put_super`].
+//! 4. The data is dropped.
+//!
+//! [`InodeRef`]: super::InodeRef
+//! [`DentryRef`]: super::DentryRef
+
+use super::context::{FsContext, Sget};
+use super::inode::{self, Got, InodeRef};
+use super::registration;
+use super::stat::StatFs;
+use super::{dentry, Dentry, FileSystem};
+use crate::bindings;
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+use kernel::error::{from_err_ptr, from_result, to_result};
+use kernel::ffi::{c_int, c_void};
+use kernel::prelude::*;
+use kernel::seq_file::SeqFile;
+use kernel::str::CStr;
+use kernel::sync::atomic::{ordering, Atomic};
+use kernel::sync::{Arc, Completion};
+use kernel::types::Opaque;
+
+/// Flags of a super block.
+pub mod flags {
+    /// Mounted read-only.
+    pub const RDONLY: u32 = crate::bindings::SB_RDONLY;
+    /// Writes are synchronous.
+    pub const SYNCHRONOUS: u32 = crate::bindings::SB_SYNCHRONOUS;
+    /// POSIX ACLs are checked.
+    pub const POSIXACL: u32 = crate::bindings::SB_POSIXACL;
+}
+
+/// Lets references in while the super block lives, and waits for the last one.
+///
+/// `refs` is one for the super block itself until `kill_sb`, and one for each
+/// counted reference.
+#[pin_data]
+pub(super) struct Gate {
+    refs: Atomic<i64>,
+    #[pin]
+    idle: Completion,
+    /// Set once, before there is a handle.
+    sb: UnsafeCell<*mut bindings::super_block>,
+}
+
+// SAFETY: The pointer is only used by those who have entered.
+unsafe impl Send for Gate {}
+// SAFETY: As above; the other fields are made for sharing.
+unsafe impl Sync for Gate {}
+
+impl Gate {
+    /// Counts one more, for a caller who has one already.
+    pub(super) fn get(&self) {
+        self.refs.fetch_add(1, ordering::Relaxed);
+    }
+
+    /// Counts one more unless the end has begun and all others are gone.
+    fn try_get(&self) -> bool {
+        let mut now = self.refs.load(ordering::Relaxed);
+        while now > 0 {
+            match self.refs.cmpxchg(now, now + 1, ordering::Full) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
+    }
+
+    /// Counts one less.
+    pub(super) fn put(&self) {
+        if self.refs.fetch_sub(1, ordering::Full) == 1 {
+            self.idle.complete_all();
+        }
+    }
+
+    /// Gives up the super block's own one and waits for the others.
+    fn close(&self) {
+        self.put();
+        self.idle.wait_for_completion();
+    }
+}
+
+/// What `s_fs_info` points to.
+#[pin_data]
+pub(super) struct Inner<T: FileSystem> {
+    pub(super) gate: Arc<Gate>,
+    /// Inodes whose last reference is to be put by `work`.
+    deferred: Opaque<bindings::llist_head>,
+    /// Lives in the same allocation, which outlives it: `kill_sb` cancels it.
+    work: Opaque<bindings::work_struct>,
+    queue: *mut bindings::workqueue_struct,
+    data: T::Super,
+}
+
+impl<T: FileSystem> Inner<T> {
+    pub(super) fn data_ref(&self) -> &T::Super {
+        &self.data
+    }
+
+    fn new(data: T::Super, queue: *mut bindings::workqueue_struct) -> Result<Pin<KBox<Self>>> {
+        let gate = Arc::pin_init(
+            pin_init!(Gate {
+                refs: Atomic::new(1),
+                idle <- Completion::new(),
+                sb: UnsafeCell::new(ptr::null_mut()),
+            }),
+            GFP_KERNEL,
+        )?;
+        let inner = KBox::pin(
+            Inner {
+                gate,
+                deferred: Opaque::zeroed(),
+                work: Opaque::uninit(),
+                queue,
+                data,
+            },
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The memory is ours and stays where it is. The work item is only used
+        // by `defer_iput` and `kill_sb`.
+        unsafe {
+            bindings::fs_init_work(inner.work.get(), Some(Self::put_deferred));
+        }
+        Ok(inner)
+    }
+
+    /// Hands one reference of `inode`, perhaps the last one, to the work item, with
+    /// its count at the gate.
+    pub(super) fn defer_iput(&self, inode: &inode::Uncounted<T>) {
+        // The work item may put the reference, and its count, before it is queued
+        // here: a count of our own keeps `self` alive.
+        self.gate.get();
+        // SAFETY: The node is part of the inode and not on a list: it is only put on
+        // one with what may be the last reference, and taken off before that is put.
+        unsafe { bindings::llist_add(inode.deferred_node(), self.deferred.get()) };
+        // SAFETY: The queue outlives all super blocks, the work item is initialised.
+        unsafe {
+            bindings::queue_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                self.queue,
+                self.work.get(),
+            )
+        };
+        self.gate.put();
+    }
+
+    unsafe extern "C" fn put_deferred(work: *mut bindings::work_struct) {
+        // SAFETY: The work item is embedded in an `Inner<T>`, which `kill_sb` frees only
+        // after the work is done.
+        let this = unsafe { &*kernel::container_of!(Opaque::cast_from(work), Self, work) };
+        // SAFETY: The list is initialised.
+        let mut node = unsafe { bindings::llist_del_all(this.deferred.get()) };
+        while !node.is_null() {
+            // SAFETY: `node` was put on the list with a reference to its inode, and
+            // nobody changes it until that is put.
+            unsafe {
+                let inode = inode::Uncounted::<T>::from_deferred_node(node);
+                node = (*node).next;
+                bindings::iput(inode);
+            }
+            this.gate.put();
+        }
+    }
+}
+
+/// A super block of the file system `T`.
+///
+/// # Invariants
+///
+/// It is valid, of the type of a `Registration<T>`, and its `s_fs_info` points to an
+/// `Inner<T>`.
+#[repr(transparent)]
+pub struct SuperBlock<T: FileSystem>(Opaque<bindings::super_block>, PhantomData<T>);
+
+// SAFETY: All that can be done with a shared reference may be done by any task.
+unsafe impl<T: FileSystem> Sync for SuperBlock<T> {}
+
+impl<T: FileSystem> SuperBlock<T> {
+    /// # Safety
+    ///
+    /// `ptr` must be as in the invariants, for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::super_block) -> &'a Self {
+        // SAFETY: By the requirements; the layout is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The C object.
+    pub fn as_ptr(&self) -> *mut bindings::super_block {
+        self.0.get()
+    }
+
+    pub(super) fn inner(&self) -> &Inner<T> {
+        // SAFETY: By the invariant; it is freed after the last use of the super block.
+        unsafe { &*(*self.as_ptr()).s_fs_info.cast() }
+    }
+
+    /// The data of the file system.
+    pub fn data(&self) -> &T::Super {
+        &self.inner().data
+    }
+
+    /// True if it is mounted read-only.
+    pub fn is_rdonly(&self) -> bool {
+        // SAFETY: The super block is valid; the flags may change any time.
+        let flags = unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).s_flags) };
+        flags & flags::RDONLY as usize != 0
+    }
+
+    /// The root.
+    pub fn root(&self) -> Option<&Dentry<T>> {
+        // SAFETY: The root is set before the super block is used, and dropped when it
+        // is killed, after the last use of `self`.
+        unsafe {
+            let root = (*self.as_ptr()).s_root;
+            (!root.is_null()).then(|| Dentry::from_raw(root))
+        }
+    }
+
+    /// The device number.
+    pub fn dev(&self) -> u32 {
+        // SAFETY: It is set before the super block is seen.
+        unsafe { (*self.as_ptr()).s_dev }
+    }
+
+    /// The name of the backing device, once there is one: what
+    /// `/sys/kernel/debug/bdi/` and `/sys/class/bdi/` call it.
+    pub fn bdi_name(&self) -> Option<KVec<u8>> {
+        // SAFETY: The backing device is set up before the super block is used and
+        // stays until it is killed; its name is a C string that does not change.
+        unsafe {
+            let bdi = (*self.as_ptr()).s_bdi;
+            if bdi.is_null() || (*bdi).dev.is_null() {
+                return None;
+            }
+            let name = CStr::from_ptr((&raw const (*bdi).dev_name).cast());
+            let mut out = KVec::new();
+            out.extend_from_slice(name.to_bytes(), GFP_KERNEL).ok()?;
+            Some(out)
+        }
+    }
+
+    /// A handle that can be kept.
+    pub fn handle(&self) -> Handle<T> {
+        Handle {
+            gate: self.inner().gate.clone(),
+            _p: PhantomData,
+        }
+    }
+
+    /// Finds the inode of `key`, or makes one.
+    ///
+    /// May wait until another task has made it.
+    pub fn get_or_create_inode(&self, key: &inode::Key<T>) -> Result<Got<T>> {
+        inode::get_or_create(self, key)
+    }
+
+    /// Finds the inode of `key`.
+    ///
+    /// May wait until another task has made it.
+    pub fn find_inode(&self, key: &inode::Key<T>) -> Option<InodeRef<T>> {
+        inode::find(self, key)
+    }
+
+    /// Drops all dentries that nobody uses.
+    pub fn shrink_dcache(&self) {
+        // SAFETY: The super block is valid.
+        unsafe { bindings::shrink_dcache_sb(self.as_ptr()) };
+    }
+}
+
+/// Something to find a super block by as long as it lives. It does not keep it.
+pub struct Handle<T: FileSystem> {
+    gate: Arc<Gate>,
+    _p: PhantomData<fn() -> T>,
+}
+
+impl<T: FileSystem> Handle<T> {
+    /// The super block, unless it has been killed.
+    pub fn get(&self) -> Option<SuperRef<T>> {
+        self.gate.try_get().then(|| SuperRef {
+            gate: self.gate.clone(),
+            _p: PhantomData,
+        })
+    }
+}
+
+impl<T: FileSystem> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        Self {
+            gate: self.gate.clone(),
+            _p: PhantomData,
+        }
+    }
+}
+
+/// A reference to a super block, for a short time: `kill_sb` waits for it.
+///
+/// # Invariants
+///
+/// It is counted at the gate.
+pub struct SuperRef<T: FileSystem> {
+    gate: Arc<Gate>,
+    _p: PhantomData<fn() -> T>,
+}
+
+impl<T: FileSystem> Deref for SuperRef<T> {
+    type Target = SuperBlock<T>;
+
+    fn deref(&self) -> &SuperBlock<T> {
+        // SAFETY: By the invariant, the super block lives; `sget` has set the pointer
+        // before there was a handle.
+        unsafe { SuperBlock::from_raw(*self.gate.sb.get()) }
+    }
+}
+
+impl<T: FileSystem> Drop for SuperRef<T> {
+    fn drop(&mut self) {
+        self.gate.put();
+    }
+}
+
+/// A super block with a root, locked, and with an active reference. Dropping it gives
+/// both up, which kills the super block if that was the only mount.
+///
+/// # Invariants
+///
+/// The caller owns `s_umount` and an active reference; `s_root` is set.
+pub struct Locked<T: FileSystem>(NonNull<bindings::super_block>, PhantomData<T>);
+
+impl<T: FileSystem> Locked<T> {
+    /// Gives root, lock and active reference to the VFS.
+    pub(super) fn into_root(self) -> *mut bindings::dentry {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: The root is set by the invariant.
+        unsafe { bindings::dget((*this.0.as_ptr()).s_root) }
+    }
+}
+
+impl<T: FileSystem> Deref for Locked<T> {
+    type Target = SuperBlock<T>;
+
+    fn deref(&self) -> &SuperBlock<T> {
+        // SAFETY: By the invariant it is alive, and `sget` only returns our type.
+        unsafe { SuperBlock::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl<T: FileSystem> Drop for Locked<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant.
+        unsafe { bindings::deactivate_locked_super(self.0.as_ptr()) };
+    }
+}
+
+/// A super block without a root, locked.
+///
+/// # Invariants
+///
+/// The caller owns `s_umount` and the only active reference; `s_root` is null.
+pub struct New<T: FileSystem>(NonNull<bindings::super_block>, PhantomData<T>);
+
+impl<T: FileSystem> Deref for New<T> {
+    type Target = SuperBlock<T>;
+
+    fn deref(&self) -> &SuperBlock<T> {
+        // SAFETY: By the invariant it is alive, and `sget` only returns our type.
+        unsafe { SuperBlock::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl<T: FileSystem> Drop for New<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant.
+        unsafe { bindings::deactivate_locked_super(self.0.as_ptr()) };
+    }
+}
+
+impl<T: FileSystem> New<T> {
+    /// Sets the magic number that statfs(2) shows by default.
+    pub fn set_magic(&mut self, magic: usize) {
+        // SAFETY: The super block is ours until it has a root.
+        unsafe { (*self.0.as_ptr()).s_magic = magic };
+    }
+
+    /// Sets the times that inodes can have, in seconds, and their granularity in
+    /// nanoseconds.
+    pub fn set_time_range(&mut self, min: i64, max: i64, granularity: u32) {
+        // SAFETY: As above.
+        unsafe {
+            let sb = self.0.as_ptr();
+            (*sb).s_time_min = min;
+            (*sb).s_time_max = max;
+            (*sb).s_time_gran = granularity;
+        }
+    }
+
+    /// Sets the largest file size.
+    pub fn set_max_bytes(&mut self, max: i64) {
+        // SAFETY: As above.
+        unsafe { (*self.0.as_ptr()).s_maxbytes = max.max(0) };
+    }
+
+    /// Sets the block size, two to the power of `bits`.
+    pub fn set_block_size_bits(&mut self, bits: u8) {
+        let bits = bits.clamp(9, 30);
+        // SAFETY: As above.
+        unsafe {
+            (*self.0.as_ptr()).s_blocksize_bits = bits;
+            (*self.0.as_ptr()).s_blocksize = 1 << bits;
+        }
+    }
+
+    /// Makes a backing device of this name, with read-ahead and the largest I/O in
+    /// pages.
+    pub fn setup_bdi(&mut self, name: &CStr, ra_pages: usize, io_pages: usize) -> Result {
+        // SAFETY: The super block is ours; the format has one string, which follows.
+        to_result(unsafe {
+            bindings::super_setup_bdi_name(
+                self.0.as_ptr(),
+                c"%s".as_ptr().cast_mut().cast(),
+                name.as_ptr(),
+            )
+        })?;
+        // SAFETY: It has just been made.
+        unsafe {
+            let bdi = (*self.0.as_ptr()).s_bdi;
+            (*bdi).ra_pages = ra_pages;
+            (*bdi).io_pages = io_pages;
+        }
+        Ok(())
+    }
+
+    /// Makes `inode` the root and the super block ready for use.
+    pub fn set_root(self, inode: InodeRef<T>) -> Result<Locked<T>> {
+        if inode.super_block().as_ptr() != self.0.as_ptr() {
+            return Err(EINVAL);
+        }
+        let inode = inode.into_vfs();
+        // SAFETY: It takes over the reference.
+        let root = unsafe { bindings::d_make_root(inode) };
+        if root.is_null() {
+            return Err(ENOMEM);
+        }
+        let this = ManuallyDrop::new(self);
+        // SAFETY: The super block is ours. The VFS drops the root when it is killed.
+        unsafe {
+            (*this.0.as_ptr()).s_root = root;
+            (*this.0.as_ptr()).s_flags |= bindings::SB_ACTIVE as usize;
+        }
+        // INVARIANT: The lock and the reference are those of `New`.
+        Ok(Locked(this.0, PhantomData))
+    }
+}
+
+/// See [`FsContext::sget`].
+pub(super) fn sget<T: FileSystem>(
+    fc: &FsContext<T>,
+    data: T::Super,
+    same: fn(&T::Super, &T::Super) -> bool,
+) -> Result<Sget<T>> {
+    /// What the callbacks get, in place of `s_fs_info`.
+    struct Proposal<T: FileSystem> {
+        inner: *mut Inner<T>,
+        same: fn(&T::Super, &T::Super) -> bool,
+    }
+
+    unsafe extern "C" fn test<T: FileSystem>(
+        sb: *mut bindings::super_block,
+        fc: *mut kernel::bindings::fs_context,
+    ) -> c_int {
+        // SAFETY: `sget_fc` calls it with `sb_lock` held, for super blocks of the type of
+        // `fc` that are not dead, so `kill_sb` has not freed their data yet; `fc` has our
+        // proposal.
+        unsafe {
+            let proposal = (*fc.cast::<bindings::fs_context>())
+                .s_fs_info
+                .cast::<Proposal<T>>();
+            let existing = (*sb).s_fs_info.cast::<Inner<T>>();
+            ((*proposal).same)(&(*existing).data, &(*(*proposal).inner).data).into()
+        }
+    }
+
+    unsafe extern "C" fn set<T: FileSystem>(
+        sb: *mut bindings::super_block,
+        fc: *mut kernel::bindings::fs_context,
+    ) -> c_int {
+        // SAFETY: As above; `sb` is new and not seen by others yet.
+        unsafe {
+            let proposal = (*fc.cast::<bindings::fs_context>())
+                .s_fs_info
+                .cast::<Proposal<T>>();
+            let inner = (*proposal).inner;
+            // `Inner` is not shared yet either, nor is its gate.
+            *(*inner).gate.sb.get() = sb;
+            (*sb).s_fs_info = inner.cast();
+            bindings::vfs_super_init(
+                sb,
+                &Vtable::<T::SuperOps>::TABLE,
+                dentry::table::<T::DentryOps>(),
+            );
+            (*sb).s_time_gran = 1;
+            (*sb).s_maxbytes = bindings::MAX_LFS_FILESIZE;
+            bindings::set_anon_super_fc(sb, fc)
+        }
+    }
+
+    let raw = fc.as_ptr();
+    // SAFETY: The context is valid, its type is part of a registration.
+    let registration = unsafe { registration::Inner::from_fs_type((*raw).fs_type) };
+    let inner = Inner::<T>::new(data, registration.queue)?;
+    // SAFETY: It is not moved.
+    let inner = KBox::into_raw(unsafe { Pin::into_inner_unchecked(inner) });
+    let mut proposal = Proposal { inner, same };
+    // SAFETY: The context is valid and used by us alone; both callbacks are for its
+    // type and only use the proposal during the call.
+    let sb = unsafe {
+        (*raw).s_fs_info = ptr::from_mut(&mut proposal).cast::<c_void>();
+        let sb = bindings::sget_fc(raw.cast(), Some(test::<T>), Some(set::<T>));
+        (*raw).s_fs_info = ptr::null_mut();
+        sb
+    };
+    let sb = from_err_ptr(sb).inspect_err(|_| {
+        // SAFETY: No super block was made, so it is still ours.
+        drop(unsafe { Pin::new_unchecked(KBox::from_raw(inner)) });
+    })?;
+    // SAFETY: `sget_fc` returns a valid super block.
+    let sb = unsafe { NonNull::new_unchecked(sb) };
+    // SAFETY: The super block is locked and we have an active reference to it.
+    let (is_new, has_root) = unsafe {
+        (
+            (*sb.as_ptr()).s_fs_info == inner.cast(),
+            !(*sb.as_ptr()).s_root.is_null(),
+        )
+    };
+    if is_new {
+        // INVARIANT: A new super block is locked, has one reference and no root.
+        return Ok(Sget::New(New(sb, PhantomData)));
+    }
+    // SAFETY: Another super block is used, so it is still ours.
+    drop(unsafe { Pin::new_unchecked(KBox::from_raw(inner)) });
+    if !has_root {
+        // Its first mount failed.
+        // SAFETY: The lock and the reference are ours.
+        unsafe { bindings::deactivate_locked_super(sb.as_ptr()) };
+        return Err(EAGAIN);
+    }
+    // INVARIANT: It is locked, we have a reference and it has a root.
+    Ok(Sget::Existing(Locked(sb, PhantomData)))
+}
+
+/// `kill_sb` of the file system type.
+///
+/// # Safety
+///
+/// To be called by the VFS for a super block that [`sget`] has made.
+pub(super) unsafe extern "C" fn kill_sb<T: FileSystem>(sb: *mut bindings::super_block) {
+    // SAFETY: It is valid until the end of this function.
+    let inner = unsafe {
+        let this = SuperBlock::<T>::from_raw(sb);
+        <T::SuperOps as Operations>::pre_kill(this);
+        this.inner().gate.close();
+        (*sb).s_fs_info.cast::<Inner<T>>()
+    };
+    // SAFETY: The work item is initialised. Nothing is deferred any more, as that is
+    // counted at the gate, but it may still be returning.
+    unsafe { bindings::cancel_work_sync((*inner).work.get()) };
+    // SAFETY: The VFS calls us with the lock that this takes over.
+    unsafe { bindings::kill_anon_super(sb) };
+    // An RCU walk that began while it was mounted may still look at the data.
+    // SAFETY: No lock is held.
+    unsafe { bindings::synchronize_rcu() };
+    // SAFETY: `sget` has put it there. The super block is dead, so neither `sget_fc`
+    // nor anybody else looks at it.
+    unsafe {
+        (*sb).s_fs_info = ptr::null_mut();
+        drop(Pin::new_unchecked(KBox::from_raw(inner)));
+    }
+}
+
+/// The operations of a super block.
+#[vtable]
+pub trait Operations: Sized {
+    /// The file system.
+    type Fs: FileSystem<SuperOps = Self>;
+
+    /// The super block is about to be killed: end all that holds or makes references
+    /// to it, its inodes and dentries. They are waited for next.
+    ///
+    /// Also called for a super block that never got a root.
+    fn pre_kill(sb: &SuperBlock<Self::Fs>);
+
+    /// All inodes and dentries are gone. Not called if there never was a root.
+    fn put_super(_data: &<Self::Fs as FileSystem>::Super) {}
+
+    /// An inode is evicted: its pages are gone, and no call on it comes any more
+    /// except from RCU walk. Release what it holds.
+    fn evict(_inode: &inode::Uncounted<Self::Fs>) {}
+
+    /// True if an inode without references shall not be kept.
+    ///
+    /// Called with the lock of the inode held.
+    fn drop_inode(_inode: &inode::Uncounted<Self::Fs>) -> bool {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Fills in what statfs(2) shows.
+    fn statfs(_dentry: &Dentry<Self::Fs>, _stat: &mut StatFs) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Shows the mount options, each with a comma before it.
+    fn show_options(_root: &Dentry<Self::Fs>, _seq: &SeqFile) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// `umount -f`: make all that waits for the server fail.
+    fn umount_begin(_sb: &SuperBlock<Self::Fs>) {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+}
+
+struct Vtable<O: Operations>(PhantomData<O>);
+
+impl<O: Operations> Vtable<O> {
+    const TABLE: bindings::super_operations = bindings::super_operations {
+        alloc_inode: Some(inode::alloc::<O::Fs>),
+        free_inode: Some(inode::free::<O::Fs>),
+        evict_inode: Some(Self::evict_inode),
+        drop_inode: if O::HAS_DROP_INODE {
+            Some(Self::drop_inode)
+        } else {
+            None
+        },
+        put_super: if O::HAS_PUT_SUPER {
+            Some(Self::put_super)
+        } else {
+            None
+        },
+        statfs: if O::HAS_STATFS {
+            Some(Self::statfs)
+        } else {
+            Some(bindings::simple_statfs)
+        },
+        show_options: if O::HAS_SHOW_OPTIONS {
+            Some(Self::show_options)
+        } else {
+            None
+        },
+        umount_begin: if O::HAS_UMOUNT_BEGIN {
+            Some(Self::umount_begin)
+        } else {
+            None
+        },
+        // SAFETY: All members are nullable pointers.
+        ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+    };
+
+    unsafe extern "C" fn evict_inode(inode: *mut bindings::inode) {
+        // SAFETY: The VFS calls it once, for an inode of this file system that is being
+        // freed; the order is that of `evict` in C when there is no `evict_inode`, after
+        // the reads of netfs that still use the mapping have ended.
+        unsafe {
+            bindings::netfs_wait_for_outstanding_io(inode);
+            bindings::truncate_inode_pages_final(&raw mut (*inode).i_data);
+            if O::HAS_EVICT {
+                O::evict(inode::Uncounted::from_raw(inode));
+            }
+            bindings::clear_inode(inode);
+        }
+    }
+
+    unsafe extern "C" fn drop_inode(inode: *mut bindings::inode) -> c_int {
+        // SAFETY: The VFS calls it for an inode of this file system.
+        let inode = unsafe { inode::Uncounted::from_raw(inode) };
+        O::drop_inode(inode).into()
+    }
+
+    unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
+        // SAFETY: The VFS calls it from `kill_anon_super`, before the data is freed.
+        O::put_super(unsafe { SuperBlock::<O::Fs>::from_raw(sb) }.data());
+    }
+
+    unsafe extern "C" fn statfs(
+        dentry: *mut bindings::dentry,
+        buf: *mut kernel::bindings::kstatfs,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS holds the dentry and gives a buffer.
+            let (dentry, buf) = unsafe { (Dentry::from_raw(dentry), StatFs::from_raw(buf)) };
+            O::statfs(dentry, buf)?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn show_options(
+        seq: *mut bindings::seq_file,
+        root: *mut bindings::dentry,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: Both are valid for this call.
+            let (seq, root) = unsafe { (SeqFile::from_raw(seq), Dentry::from_raw(root)) };
+            O::show_options(root, seq)?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn umount_begin(sb: *mut bindings::super_block) {
+        // SAFETY: The VFS holds the super block.
+        O::umount_begin(unsafe { SuperBlock::from_raw(sb) });
+    }
+}
