@@ -60,6 +60,10 @@ pub mod machine {
     pub mod auth;
     #[path = "../machine/hunt.rs"]
     pub mod hunt;
+    #[path = "../machine/msgr2.rs"]
+    pub mod msgr2;
+    #[path = "../machine/msgr2_reader.rs"]
+    pub mod msgr2_reader;
     #[path = "../machine/subs.rs"]
     pub mod subs;
 }

@@ -10,7 +10,7 @@ use kernel::prelude::*;
 use super::{
     decode::Decoder,
     encode::Encoder,
-    types::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Timespec},
+    types::{AddrType, AddrVec, EntityAddr, EntityType, Timespec},
 };
 use crate::errno::{ebadmsg, eproto};
 
@@ -620,13 +620,4 @@ pub fn client_addr(addr: EntityAddr) -> EntityAddr {
         sock.set_port(0);
     }
     addr
-}
-
-/// Who a connection is meant for, to compare with what the peer says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Kind and number; the number of a monitor may not be known yet.
-    pub name: EntityName,
-    /// Address, of kind msgr2.
-    pub addr: EntityAddr,
 }

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0
+//! From a stream of bytes to the banner and frames of msgr2.1.
+//!
+//! ```text
+//! Prefix -> Payload -> Preamble <-------------------------------+
+//!                         |                                     |
+//!                         v                                     |
+//!                      Control ---- any frame but a message --->|
+//!                         | message head                        |
+//!                         v                                     |
+//!                      Decide: read, skip or divert?            |
+//!                         |                                     |
+//!                         v                                     |
+//!                      Front -> Middle -> Data -> Epilogue -----+
+//! ```
+//!
+//! Buffers grow as bytes arrive, so a length that lies costs its sender as much
+//! as it costs us.
+use core::fmt;
+use kernel::prelude::*;
+
+use crate::errno::{ebadmsg, eproto};
+use crate::wire::decode::Decoder;
+use crate::wire::msgr2::{
+    Crypto, Epilogue, MessageHead, Preamble, Tag, BANNER, BANNER_PAYLOAD_MAX, BANNER_PREFIX_LEN,
+    BANNER_V1, CRC_LEN, CRC_SEED, EPILOGUE_LEN, MESSAGE_HEAD_LEN, PREAMBLE_LEN,
+};
+
+/// Why a connection cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its errno.
+    pub error: Error,
+    /// For the log.
+    pub why: &'static str,
+}
+
+impl Fault {
+    /// The peer broke the rules.
+    pub fn protocol(why: &'static str) -> Self {
+        Self {
+            error: eproto(),
+            why,
+        }
+    }
+
+    /// A checksum or signature is wrong.
+    pub fn integrity(why: &'static str) -> Self {
+        Self {
+            error: ebadmsg(),
+            why,
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let why = if error == ENOMEM {
+            "out of memory"
+        } else {
+            "protocol error, malformed frame"
+        };
+        Self { error, why }
+    }
+}
+
+impl From<kernel::alloc::AllocError> for Fault {
+    fn from(_: kernel::alloc::AllocError) -> Self {
+        Self::from(ENOMEM)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.why)
+    }
+}
+
+/// What came.
+#[derive(Debug)]
+pub enum Item {
+    /// The peer's banner.
+    Banner {
+        /// Features that it knows.
+        supported: u64,
+        /// Features that it needs.
+        required: u64,
+    },
+    /// A frame that is not a message; its only segment.
+    Control(Tag, KVVec<u8>),
+    /// The head of a message; nothing more is read before [`Reader::body`].
+    Head(MessageHead, [u32; 3]),
+    /// A message is complete, and its checksums are right.
+    Complete(Segments),
+}
+
+/// What to do with the rest of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Read it and throw it away, unverified.
+    Skip,
+    /// Collect all of it.
+    Collect,
+    /// Collect front and middle; data goes past the reader, which hears of it by
+    /// [`Reader::data_taken`].
+    Divert,
+}
+
+/// The segments of a message.
+#[derive(Debug, Default)]
+pub struct Segments {
+    /// First part.
+    pub front: KVVec<u8>,
+    /// Second part.
+    pub middle: KVVec<u8>,
+    /// Bulk data, if it was collected.
+    pub data: KVVec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Prefix,
+    Payload,
+    Preamble,
+    Control,
+    Decide,
+    Front,
+    Middle,
+    Data,
+    Epilogue,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Reader {
+    stage: Stage,
+    /// Bytes that the stage still needs.
+    left: usize,
+    /// What the stage has so far, unless that goes into a segment.
+    buf: KVVec<u8>,
+    tag: Tag,
+    /// Lengths of all four segments of the current frame.
+    lens: [u32; 4],
+    body: Body,
+    segments: Segments,
+    /// Running checksum of diverted data.
+    data_crc: u32,
+    verify_data: bool,
+}
+
+impl Reader {
+    /// Awaits a banner. Data is only checked against its checksum if
+    /// `verify_data`.
+    pub fn new(verify_data: bool) -> Self {
+        Self {
+            stage: Stage::Prefix,
+            left: BANNER_PREFIX_LEN,
+            buf: KVVec::new(),
+            tag: Tag::Hello,
+            lens: [0; 4],
+            body: Body::Skip,
+            segments: Segments::default(),
+            data_crc: CRC_SEED,
+            verify_data,
+        }
+    }
+
+    /// Takes bytes up to the end of the next item. Returns how many it took, and
+    /// the item. It takes none (and must be told something first) while it awaits
+    /// [`Self::body`], or while [`Self::diverted`] is not 0.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`]: the stream cannot be read any further.
+    pub fn feed(
+        &mut self,
+        crypto: &impl Crypto,
+        input: &[u8],
+    ) -> Result<(usize, Option<Item>), Fault> {
+        let mut input = input;
+        let len = input.len();
+        loop {
+            if self.stage == Stage::Decide || self.diverted() > 0 {
+                return Ok((len.saturating_sub(input.len()), None));
+            }
+            let (now, rest) = input.split_at(self.left.min(input.len()));
+            self.take(now)?;
+            input = rest;
+            if self.left > 0 {
+                return Ok((len.saturating_sub(input.len()), None));
+            }
+            if let Some(item) = self.advance(crypto)? {
+                return Ok((len.saturating_sub(input.len()), Some(item)));
+            }
+        }
+    }
+
+    /// What becomes of the message whose head was the last item.
+    pub fn body(&mut self, body: Body) {
+        if self.stage == Stage::Decide {
+            self.body = body;
+            self.data_crc = CRC_SEED;
+            self.enter(Stage::Front, self.len(1));
+        }
+    }
+
+    /// How many bytes of data come next in the stream, for the caller to take past
+    /// the reader.
+    pub fn diverted(&self) -> usize {
+        if self.stage == Stage::Data && self.body == Body::Divert {
+            self.left
+        } else {
+            0
+        }
+    }
+
+    /// The running checksum of the data that went past the reader; to be
+    /// continued.
+    pub fn data_crc(&self) -> u32 {
+        self.data_crc
+    }
+
+    /// The caller took `len` bytes of data; `crc` is the checksum of all of it so
+    /// far.
+    pub fn data_taken(&mut self, len: usize, crc: u32) {
+        if self.diverted() > 0 {
+            self.left = self.left.saturating_sub(len);
+            self.data_crc = crc;
+        }
+    }
+
+    /// The rest of the message is no longer wanted, whatever [`Self::body`] said.
+    pub fn skip(&mut self) {
+        if matches!(
+            self.stage,
+            Stage::Front | Stage::Middle | Stage::Data | Stage::Epilogue
+        ) {
+            self.body = Body::Skip;
+            self.segments = Segments::default();
+        }
+    }
+
+    fn enter(&mut self, stage: Stage, left: usize) {
+        self.stage = stage;
+        self.left = left;
+        self.buf.clear();
+    }
+
+    fn len(&self, segment: usize) -> usize {
+        let len = self.lens.get(segment).copied().unwrap_or(0);
+        usize::try_from(len).unwrap_or(usize::MAX)
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result {
+        self.left = self.left.saturating_sub(bytes.len());
+        let skip = self.body == Body::Skip;
+        let buf = match self.stage {
+            Stage::Front | Stage::Middle | Stage::Data if skip => return Ok(()),
+            Stage::Front => &mut self.segments.front,
+            Stage::Middle => &mut self.segments.middle,
+            Stage::Data => &mut self.segments.data,
+            _ => &mut self.buf,
+        };
+        buf.extend_from_slice(bytes, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    /// The stage has all its bytes.
+    fn advance(&mut self, crypto: &impl Crypto) -> Result<Option<Item>, Fault> {
+        match self.stage {
+            Stage::Prefix => {
+                let mut d = Decoder::new(&self.buf);
+                let banner: [u8; 8] = d.array()?;
+                if banner == *BANNER_V1 {
+                    return Err(Fault::protocol("server is speaking msgr1 protocol"));
+                }
+                if banner != *BANNER {
+                    return Err(Fault::protocol("protocol error, bad banner"));
+                }
+                let len = usize::from(d.u16()?);
+                if !(16..=BANNER_PAYLOAD_MAX).contains(&len) {
+                    return Err(Fault::protocol("protocol error, bad banner payload len"));
+                }
+                self.enter(Stage::Payload, len);
+            }
+            Stage::Payload => {
+                let mut d = Decoder::new(&self.buf);
+                let (supported, required) = (d.u64()?, d.u64()?);
+                self.enter(Stage::Preamble, PREAMBLE_LEN);
+                return Ok(Some(Item::Banner {
+                    supported,
+                    required,
+                }));
+            }
+            Stage::Preamble => {
+                let bytes = Decoder::new(&self.buf).array()?;
+                let preamble = Preamble::decode(crypto, &bytes).map_err(|error| Fault {
+                    error,
+                    why: if error == ebadmsg() {
+                        "integrity error, bad crc"
+                    } else {
+                        "protocol error, bad preamble"
+                    },
+                })?;
+                self.tag = preamble.tag;
+                self.lens = preamble.segments;
+                self.enter(Stage::Control, self.len(0).saturating_add(CRC_LEN));
+            }
+            Stage::Control => return self.control(crypto).map(Some),
+            Stage::Front => self.enter(Stage::Middle, self.len(2)),
+            Stage::Middle => self.enter(Stage::Data, self.len(3)),
+            Stage::Data => {
+                let any = self.lens.iter().skip(1).any(|len| *len != 0);
+                self.enter(Stage::Epilogue, if any { EPILOGUE_LEN } else { 0 });
+            }
+            Stage::Epilogue => {
+                if !self.buf.is_empty() {
+                    self.verify(crypto)?;
+                }
+                self.enter(Stage::Preamble, PREAMBLE_LEN);
+                return Ok(Some(Item::Complete(core::mem::take(&mut self.segments))));
+            }
+            Stage::Decide => {}
+        }
+        Ok(None)
+    }
+
+    fn control(&mut self, crypto: &impl Crypto) -> Result<Item, Fault> {
+        let mut d = Decoder::new(&self.buf);
+        let segment = d.bytes(self.len(0))?;
+        if crypto.crc32c(CRC_SEED, segment) != d.u32()? {
+            return Err(Fault::integrity("integrity error, bad crc"));
+        }
+        if self.tag == Tag::Message {
+            if segment.len() != MESSAGE_HEAD_LEN {
+                return Err(Fault::protocol("protocol error, bad message head"));
+            }
+            let head = MessageHead::decode(&mut Decoder::new(segment))?;
+            let [_, front, middle, data] = self.lens;
+            self.enter(Stage::Decide, 0);
+            return Ok(Item::Head(head, [front, middle, data]));
+        }
+        let len = segment.len();
+        let mut segment = core::mem::take(&mut self.buf);
+        segment.truncate(len);
+        self.enter(Stage::Preamble, PREAMBLE_LEN);
+        Ok(Item::Control(self.tag, segment))
+    }
+
+    fn verify(&self, crypto: &impl Crypto) -> Result<(), Fault> {
+        let bytes = Decoder::new(&self.buf).array()?;
+        let epilogue = Epilogue::decode(&bytes)?;
+        if epilogue.aborted {
+            // A client is never sent one that its sender gave up.
+            return Err(Fault::protocol("protocol error, bad epilogue"));
+        }
+        if self.body == Body::Skip {
+            return Ok(());
+        }
+        let data = match self.body {
+            Body::Divert => self.data_crc,
+            _ => crypto.crc32c(CRC_SEED, &self.segments.data),
+        };
+        let [_, _, middle_len, data_len] = self.lens;
+        // Empty segments count (with the seed) up to the last that is not.
+        let front = crypto.crc32c(CRC_SEED, &self.segments.front);
+        let middle = match (middle_len, data_len) {
+            (0, 0) => 0,
+            _ => crypto.crc32c(CRC_SEED, &self.segments.middle),
+        };
+        let [want_front, want_middle, want_data] = epilogue.crcs;
+        let data_ok = data_len == 0 || !self.verify_data || data == want_data;
+        if front != want_front || middle != want_middle || !data_ok {
+            return Err(Fault::integrity("integrity error, bad crc"));
+        }
+        Ok(())
+    }
+}
+
+/// The checksums that an epilogue carries for these segments, given `data`'s own.
+pub fn segment_crcs(
+    crypto: &impl Crypto,
+    front: &[u8],
+    middle: &[u8],
+    data: Option<u32>,
+) -> [u32; 3] {
+    let middle = match (middle.is_empty(), data) {
+        (true, None) => 0,
+        _ => crypto.crc32c(CRC_SEED, middle),
+    };
+    [crypto.crc32c(CRC_SEED, front), middle, data.unwrap_or(0)]
+}
