@@ -259,6 +259,16 @@ impl Machine {
         )
     }
 
+    /// How many bytes [`Self::feed`] takes without leaving any; 0 while the caller
+    /// is to answer or to take data itself.
+    pub fn wants(&self) -> usize {
+        if self.awaits_caller() {
+            0
+        } else {
+            self.reader.wants()
+        }
+    }
+
     /// Bytes of message data that come next in the stream, for the caller to take
     /// itself and to tell [`Self::data_taken`].
     pub fn diverted(&self) -> usize {

@@ -204,6 +204,16 @@ impl Reader {
         }
     }
 
+    /// How many bytes [`Self::feed`] would take at most before there is something to
+    /// tell.
+    pub fn wants(&self) -> usize {
+        if self.diverted() > 0 {
+            0
+        } else {
+            self.left
+        }
+    }
+
     /// How many bytes of data come next in the stream, for the caller to take past
     /// the reader.
     pub fn diverted(&self) -> usize {

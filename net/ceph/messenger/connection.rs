@@ -1,16 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A session with one daemon, as its owner sees it.
-use core::time::Duration;
+//!
+//! Locks, outer first: `Connection::actor` (a mutex; the work holds it while it
+//! moves bytes, never while it calls the owner), `Connection::shared` (a spin lock,
+//! the innermost).
 use kernel::{
-    list::{List, ListArc},
-    new_spinlock,
+    list::ListArc,
+    new_condvar, new_mutex, new_spinlock,
     prelude::*,
-    sync::{Arc, SpinLock},
+    sync::{Arc, CondVar, Mutex, SpinLock},
+    time::Jiffies,
+};
+use kernel_ext::{
+    iov::IovDest,
+    net::{SocketCallbacks, TcpState},
+    task, time,
+    workqueue::{impl_has_delayed_task, new_delayed_task, DelayedTask},
 };
 
 use ceph_proto::wire::types::{EntityAddr, EntityName};
 
-use super::{message::Message, ops::ConnectionOps, Messenger};
+use super::{
+    actor::Actor, crypto::KernelCrypto, message::Message, ops::ConnectionOps, outgoing::Queue,
+    Messenger,
+};
 
 /// What becomes of a session when its socket breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,84 +35,167 @@ pub enum Policy {
     Lossless,
 }
 
+/// A destination that was lent for the data of a message, and the message's `tid`.
+pub struct Lent {
+    /// Transaction id of the message.
+    pub tid: u64,
+    /// What was lent; filled in part or not at all.
+    pub dest: IovDest,
+}
+
 /// A session with one daemon.
 #[pin_data]
 pub struct Connection {
-    msgr: Arc<Messenger>,
+    pub(super) msgr: Arc<Messenger>,
     policy: Policy,
-    /// What senders and the work item share. Innermost lock.
     #[pin]
-    shared: SpinLock<Shared>,
+    work: DelayedTask<Connection>,
+    /// Protocol state and socket. Outside of the work, only what revokes or closes
+    /// takes this lock.
+    #[pin]
+    pub(super) actor: Mutex<Actor>,
+    /// What owner, senders and the work share.
+    #[pin]
+    pub(super) shared: SpinLock<Shared>,
+    /// Waits, with `shared`, for the end of a callback.
+    #[pin]
+    quiet: CondVar,
 }
 
-struct Shared {
-    target: Option<Target>,
-    queue: List<Message>,
-    sent: List<Message>,
+impl_has_delayed_task! {
+    impl HasDelayedTask for Connection { self.work }
 }
 
+/// See [`Connection`].
+pub(super) struct Shared {
+    /// Counts `open` and `close`; what the actor has of another generation is void.
+    pub(super) generation: u64,
+    pub(super) target: Option<Target>,
+    pub(super) queue: Queue,
+    /// A keepalive was asked for.
+    pub(super) keepalive: bool,
+    /// When the peer last answered a keepalive, or the session was established.
+    pub(super) alive: Option<Jiffies>,
+    pub(super) established: bool,
+    pub(super) peer_features: u64,
+    /// The thread that is in a callback of the owner.
+    calling: Option<i32>,
+}
+
+/// Who a connection is opened to, and for whom.
 #[derive(Clone)]
-struct Target {
-    name: EntityName,
-    addr: EntityAddr,
-    ops: Arc<dyn ConnectionOps>,
+pub(super) struct Target {
+    pub(super) name: EntityName,
+    pub(super) addr: EntityAddr,
+    pub(super) ops: Arc<dyn ConnectionOps>,
 }
 
 impl Connection {
     /// Makes a connection that is closed.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub fn new(msgr: &Arc<Messenger>, policy: Policy) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
                 msgr: msgr.clone(),
                 policy,
+                work <- new_delayed_task!(msgr.queue.clone(), "ceph_connection"),
+                actor <- new_mutex!(Actor::new(), "ceph::Connection::actor"),
                 shared <- new_spinlock!(
                     Shared {
+                        generation: 0,
                         target: None,
-                        queue: List::new(),
-                        sent: List::new(),
+                        queue: Queue::new(),
+                        keepalive: false,
+                        alive: None,
+                        established: false,
+                        peer_features: 0,
+                        calling: None,
                     },
                     "ceph::Connection::shared"
                 ),
+                quiet <- new_condvar!("ceph::Connection::quiet"),
             }),
             GFP_KERNEL,
         )
     }
 
     /// Starts a session with `name` at `addr` (of kind msgr2); `ops` are called
-    /// back. The connection must be closed: new, or after [`close`](Self::close),
-    /// or after a fault of a lossy one. Never sleeps.
+    /// back. The connection should be closed: new, or after [`close`](Self::close);
+    /// if it is not, it is closed as by [`close_nowait`](Self::close_nowait).
     pub fn open(self: &Arc<Self>, name: EntityName, addr: EntityAddr, ops: Arc<dyn ConnectionOps>) {
-        self.shared.lock().target = Some(Target { name, addr, ops });
+        drop(self.cut(Some(Target { name, addr, ops })));
+        DelayedTask::<Self>::mod_delayed(self.clone(), 0);
     }
 
     /// Ends the session: forgets queued and unacknowledged messages, closes the
-    /// socket and drops `ops`.
+    /// socket and drops `ops`. Returns what was lent and has not come back.
     ///
     /// After it has returned, no callback of the session runs or comes later. It
     /// waits for a running one (a lock that a callback takes must not be held),
-    /// unless it is called by that callback itself.
-    pub fn close(self: &Arc<Self>) {
-        self.cut();
+    /// unless it is called by that callback itself. May sleep.
+    pub fn close(self: &Arc<Self>) -> Option<Lent> {
+        let lent = self.cut(None);
+        self.wait_quiet();
+        lent
     }
 
     /// As [`close`](Self::close), but does not wait: a callback that is running
-    /// may still be running when this returns, though no other one will start.
-    /// For callers that hold a lock which callbacks take.
-    pub fn close_nowait(self: &Arc<Self>) {
-        self.cut();
+    /// may still be running when this returns, though no other one will start
+    /// (only [`ConnectionOps::returned`], for a destination that this callback
+    /// lends). For callers that hold a lock which callbacks take. May sleep.
+    pub fn close_nowait(self: &Arc<Self>) -> Option<Lent> {
+        self.cut(None)
     }
 
-    fn cut(&self) {
-        let (target, mut queue, mut sent) = {
+    /// Ends what is, and sets what is to come.
+    fn cut(&self, target: Option<Target>) -> Option<Lent> {
+        let (messages, old) = {
             let mut shared = self.shared.lock();
-            (
-                shared.target.take(),
-                core::mem::take(&mut shared.queue),
-                core::mem::take(&mut shared.sent),
-            )
+            shared.generation = shared.generation.wrapping_add(1);
+            shared.keepalive = false;
+            shared.alive = None;
+            shared.established = false;
+            shared.peer_features = 0;
+            let old = core::mem::replace(&mut shared.target, target);
+            (shared.queue.clear(), old)
         };
-        while queue.pop_front().is_some() || sent.pop_front().is_some() {}
-        drop(target);
+        drop(messages);
+        let lent = self.actor.lock().reset(self);
+        drop(old);
+        lent
+    }
+
+    /// Waits for the end of a callback, unless that is what runs us.
+    fn wait_quiet(&self) {
+        let pid = task::current_pid();
+        let mut shared = self.shared.lock();
+        while shared.calling.is_some_and(|caller| caller != pid) {
+            self.quiet.wait(&mut shared);
+        }
+    }
+
+    /// Begins a callback of the session `generation`; `None` if that is over. Called
+    /// with the actor's lock held, so that who has that lock knows of all callbacks.
+    pub(super) fn begin_call(&self, generation: u64) -> Option<Arc<dyn ConnectionOps>> {
+        let mut shared = self.shared.lock();
+        if shared.generation != generation {
+            return None;
+        }
+        let ops = shared.target.as_ref()?.ops.clone();
+        shared.calling = Some(task::current_pid());
+        Some(ops)
+    }
+
+    /// Ends a callback.
+    pub(super) fn end_call(&self, ops: Arc<dyn ConnectionOps>) {
+        // Before the end is told: whoever waits for it may then drop what the
+        // owner needs.
+        drop(ops);
+        self.shared.lock().calling = None;
+        self.quiet.notify_all();
     }
 
     /// Queues a message. It is sent when the session is established; messages keep
@@ -108,35 +204,83 @@ impl Connection {
     /// A message is in one queue at a time: one that is still queued here or in
     /// another connection is left where it is (see [`revoke`](Self::revoke)).
     pub fn send(self: &Arc<Self>, msg: Arc<Message>) {
-        let mut shared = self.shared.lock();
-        if shared.target.is_some() {
-            if let Ok(entry) = ListArc::try_from_arc(msg) {
-                shared.queue.push_back(entry);
+        let Ok(msg) = ListArc::try_from_arc(msg) else {
+            return;
+        };
+        // It may have had a number in another session.
+        msg.set_seq(0);
+        let dropped = {
+            let mut shared = self.shared.lock();
+            if shared.target.is_some() {
+                shared.queue.push(msg);
+                None
+            } else {
+                Some(msg)
             }
+        };
+        if dropped.is_none() {
+            DelayedTask::<Self>::queue(self.clone());
         }
     }
 
     /// Takes a message back: afterwards it is in no queue, and no byte of it will be
     /// read. If it was half sent, the peer is told to ignore it.
     ///
-    /// Returns whether it was still here. May sleep.
+    /// Returns whether any of it was still here. May sleep.
     pub fn revoke(&self, msg: &Arc<Message>) -> bool {
-        let mut shared = self.shared.lock();
-        let Shared { queue, sent, .. } = &mut *shared;
-        unlink(queue, msg) || unlink(sent, msg)
+        // The work moves messages from the queue to the socket with this lock held.
+        let mut actor = self.actor.lock();
+        let half_sent = actor.abort(&KernelCrypto, msg);
+        let queued = self.shared.lock().queue.remove(msg);
+        drop(actor);
+        half_sent || queued.is_some()
     }
 
-    /// Asks the peer for a sign of life, if the session is established.
-    pub fn keepalive(self: &Arc<Self>) {}
+    /// Takes back the destination that was lent for the message `tid`, of which the
+    /// rest is then read and thrown away. `None` if there is none: it was never
+    /// lent, or it has come back by a callback that has ended.
+    ///
+    /// Waits for a running callback as [`close`](Self::close) does. May sleep.
+    pub fn revoke_incoming(&self, tid: u64) -> Option<IovDest> {
+        loop {
+            let mut actor = self.actor.lock();
+            if let Some(dest) = actor.take_lent(tid) {
+                return Some(dest);
+            }
+            // A callback begins with the actor's lock held: there is none now, or it
+            // is the one to wait for.
+            let calling = self.shared.lock().calling;
+            drop(actor);
+            if calling.is_none_or(|caller| caller == task::current_pid()) {
+                return None;
+            }
+            self.wait_quiet();
+        }
+    }
 
-    /// Whether the last answer to a keepalive is older than `interval`.
-    pub fn keepalive_expired(&self, _interval: Duration) -> bool {
-        false
+    /// Asks the peer for a sign of life, as soon as the session is established.
+    /// Never sleeps.
+    pub fn keepalive(self: &Arc<Self>) {
+        {
+            let mut shared = self.shared.lock();
+            if shared.target.is_none() {
+                return;
+            }
+            shared.keepalive = true;
+        }
+        DelayedTask::<Self>::queue(self.clone());
+    }
+
+    /// Whether the last sign of life (an answer to a keepalive, or that the session
+    /// was established) is at least `interval` jiffies old. False before the first.
+    pub fn keepalive_expired(&self, interval: Jiffies) -> bool {
+        let alive = self.shared.lock().alive;
+        alive.is_some_and(|then| time::elapsed(then) >= interval)
     }
 
     /// Whether a session was established since [`open`](Self::open).
     pub fn is_established(&self) -> bool {
-        false
+        self.shared.lock().established
     }
 
     /// Who the peer is; `None` when closed.
@@ -151,7 +295,7 @@ impl Connection {
 
     /// Features that the peer has; 0 before the session is established.
     pub fn peer_features(&self) -> u64 {
-        0
+        self.shared.lock().peer_features
     }
 
     /// What all connections of the client share.
@@ -165,14 +309,26 @@ impl Connection {
     }
 }
 
-fn unlink(list: &mut List<Message>, msg: &Arc<Message>) -> bool {
-    let mut cursor = list.cursor_front();
-    while let Some(next) = cursor.peek_next() {
-        if core::ptr::eq(&*next.arc(), &**msg) {
-            next.remove();
-            return true;
-        }
-        cursor.move_next();
+/// What the socket holds to wake the connection's work. The reference that it holds
+/// is cut when the socket is closed.
+pub(super) struct Waker(pub(super) Arc<Connection>);
+
+impl Waker {
+    fn wake(&self) {
+        DelayedTask::<Connection>::mod_delayed(self.0.clone(), 0);
     }
-    false
+}
+
+impl SocketCallbacks for Waker {
+    fn data_ready(&self) {
+        self.wake();
+    }
+
+    fn write_space(&self) {
+        self.wake();
+    }
+
+    fn state_change(&self, _state: TcpState) {
+        self.wake();
+    }
 }

@@ -8,7 +8,9 @@ use kernel::{
         Arc,
     },
 };
+use kernel_ext::iov::IovDest;
 
+use ceph_proto::errno::eopnotsupp;
 use ceph_proto::wire::msgr2::{MessageHead, DATA_MAX, SEGMENT_MAX};
 
 /// `CEPH_MSG_PRIO_DEFAULT`.
@@ -149,6 +151,18 @@ pub struct Header {
 }
 
 impl Header {
+    /// Whether a reader of `version` understands the message.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if it does not.
+    pub fn check_compat(&self, version: u16) -> Result {
+        if self.compat_version > version {
+            return Err(eopnotsupp());
+        }
+        Ok(())
+    }
+
     pub(super) fn new(head: &MessageHead, [front, middle, data]: [u32; 3]) -> Self {
         Self {
             kind: head.kind,
@@ -175,4 +189,6 @@ pub struct Incoming {
     pub middle: KVVec<u8>,
     /// Bulk data, if `alloc_msg` gave no destination of its own for it.
     pub data: KVVec<u8>,
+    /// The destination that `alloc_msg` gave, with the data in it.
+    pub dest: Option<IovDest>,
 }

@@ -7,15 +7,23 @@
 //! * [`ConnectionOps`] is how it calls its owner.
 //! * [`Message`] goes out, [`Incoming`] comes in.
 use core::net::{IpAddr, SocketAddr};
-use kernel::{new_spinlock, prelude::*, sync::Arc, sync::SpinLock};
+use kernel::{c_str, new_spinlock, prelude::*, sync::Arc, sync::SpinLock};
+use kernel_ext::{
+    net::Net,
+    random,
+    workqueue::{Flags, OwnedQueue},
+};
 
 use ceph_proto::wire::types::{AddrType, EntityAddr, EntityName, EntityType};
 
+mod actor;
 mod connection;
+mod crypto;
 mod message;
 mod ops;
+mod outgoing;
 
-pub use connection::{Connection, Policy};
+pub use connection::{Connection, Lent, Policy};
 pub use message::{Header, Incoming, Message, Parts, PRIO_DEFAULT};
 pub use ops::{
     Alloc, AuthBadMethod, AuthKeys, AuthRequest, ConnectionOps, CON_MODE_CRC, CON_MODE_SECURE,
@@ -52,14 +60,16 @@ pub struct Config {
     pub nodelay: bool,
     /// Features that a server must have.
     pub required: u64,
-    /// Tells this client from others at the same address; not 0.
-    pub nonce: u32,
 }
 
 /// What the connections of a client share.
 #[pin_data]
 pub struct Messenger {
-    pub(crate) config: Config,
+    config: Config,
+    net: Net,
+    /// Runs the connections. It serves reclaim, and is destroyed with the last
+    /// connection: see [`Messenger::flush`].
+    queue: Arc<OwnedQueue>,
     /// Innermost lock; nothing is called with it held.
     #[pin]
     state: SpinLock<State>,
@@ -73,15 +83,23 @@ struct State {
 
 impl Messenger {
     /// Makes a messenger in the network namespace of the calling task.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub fn new(config: Config) -> Result<Arc<Self>> {
+        let queue = OwnedQueue::new(c_str!("ceph-msgr"), Flags::MEM_RECLAIM | Flags::PERCPU)?;
         let addr = EntityAddr {
             kind: AddrType::ANY,
-            nonce: config.nonce,
+            // Tells this client from others at the same address.
+            nonce: random::u32().max(1),
             sock: config.ip.map(|ip| SocketAddr::new(ip, 0)),
         };
         Arc::pin_init(
             try_pin_init!(Self {
                 config,
+                net: Net::current(),
+                queue,
                 state <- new_spinlock!(
                     State {
                         addr,
@@ -93,6 +111,12 @@ impl Messenger {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Waits until no work of a connection runs. When all connections are closed,
+    /// none will run again, and the last reference to the messenger may be dropped.
+    pub fn flush(&self) {
+        self.queue.flush();
     }
 
     /// The client's address, blank until a peer told what it looks like.
@@ -114,7 +138,7 @@ impl Messenger {
     }
 
     /// Takes over the address that a peer sees if there is none yet.
-    pub(crate) fn learn_addr(&self, seen: &EntityAddr) {
+    fn learn_addr(&self, seen: &EntityAddr) {
         let mut state = self.state.lock();
         if state.addr.is_blank() {
             if let Some(sock) = seen.sock {
@@ -124,7 +148,7 @@ impl Messenger {
     }
 
     /// A number for a connection attempt, larger than all before and than `above`.
-    pub(crate) fn next_global_seq(&self, above: u64) -> u64 {
+    fn next_global_seq(&self, above: u64) -> u64 {
         let mut state = self.state.lock();
         state.global_seq = state.global_seq.max(above).saturating_add(1);
         state.global_seq

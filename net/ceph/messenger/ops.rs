@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a connection asks of its owner.
 use kernel::{prelude::*, sync::Arc};
+use kernel_ext::iov::IovDest;
 
 pub use ceph_proto::wire::msgr2::{AuthBadMethod, AuthRequest, CON_MODE_CRC, CON_MODE_SECURE};
+use ceph_proto::wire::secret::Secret;
 
 use super::{
     connection::Connection,
@@ -15,14 +17,19 @@ pub enum Alloc {
     Skip,
     /// Read it into memory of the messenger's own, data too.
     Accept,
+    /// Read its data straight into this destination, which is lent until the
+    /// message is dispatched, [`ConnectionOps::returned`] is called, or
+    /// [`Connection::revoke_incoming`] or [`Connection::close`] returns it. Data
+    /// that does not fit is a fault of the connection.
+    Fill(IovDest),
 }
 
 /// Outcome of an authentication.
 pub struct AuthKeys {
     /// Key that signs the handshake; empty for a method without keys.
-    pub session_key: KVVec<u8>,
+    pub session_key: Secret,
     /// Secret for encryption of the connection; empty in crc mode.
-    pub con_secret: KVVec<u8>,
+    pub con_secret: Secret,
 }
 
 /// The owner of a connection: a session with one daemon.
@@ -42,6 +49,10 @@ pub trait ConnectionOps: Send + Sync {
     /// A message came in.
     fn dispatch(&self, con: &Arc<Connection>, msg: Incoming);
 
+    /// The connection broke before the message with this `tid` was complete: the
+    /// destination that was lent for it comes back, filled in part or not at all.
+    fn returned(&self, _con: &Arc<Connection>, _tid: u64, _dest: IovDest) {}
+
     /// The connection broke. A lossless one, or one that was never established,
     /// tries again by itself; a lossy one that was established has lost its
     /// messages and is closed until it is opened again.
@@ -51,7 +62,7 @@ pub trait ConnectionOps: Send + Sync {
     /// was queued is gone; a new session follows by itself.
     fn peer_reset(&self, _con: &Arc<Connection>) {}
 
-    /// How to authenticate; the answer's modes are tried in order.
+    /// How to authenticate, and which connection modes are acceptable.
     ///
     /// # Errors
     ///

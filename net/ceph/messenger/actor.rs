@@ -1,0 +1,786 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The work of a connection: moves bytes between the socket, the protocol machine,
+//! the queue and lent destinations, and calls the owner.
+//!
+//! ```text
+//!           open()              socket made         socket connected
+//!   Closed --------> Preopen ------------> Connecting -----------> Online
+//!     ^                ^ ^                     |                     |
+//!     |                | |       fault         |       fault         |
+//!     |                | +------ Backoff <-----+---------------------+
+//!     |                |   time is up                                |
+//!     |                |                    fault, lossless and idle |
+//!     |                +------- Standby <----------------------------+
+//!     |                 something to send                            |
+//!     |                                   fault, lossy, established  |
+//!     +--------------------------------------------------------------+
+//! ```
+//!
+//! `close()` leads to Closed from anywhere.
+use kernel::{prelude::*, sync::Arc, time::Jiffies};
+use kernel_ext::{
+    alloc_scope::NoIo,
+    net::{Socket, TcpState},
+    random, time,
+    workqueue::{DelayedTask, TaskHandler},
+};
+
+use ceph_proto::errno::{econnreset, eprotonosupport};
+use ceph_proto::machine::msgr2::{Action, Body, Fault, Identity, Machine, Segments};
+use ceph_proto::wire::msgr2::{AuthBadMethod, MessageHead, CON_MODE_CRC};
+use ceph_proto::wire::types::{EntityAddr, EntityName, Timespec};
+
+use super::{
+    connection::{Connection, Lent, Policy, Waker},
+    crypto::KernelCrypto,
+    message::{Header, Incoming, Message},
+    ops::{Alloc, ConnectionOps},
+    outgoing::Sending,
+    FEATURES_SUPPORTED,
+};
+
+/// First pause after a fault in milliseconds; it doubles with each fault up to
+/// [`DELAY_MAX`], until a session is established.
+const DELAY_BASE: u64 = 250;
+/// Longest pause in milliseconds.
+const DELAY_MAX: u64 = 15_000;
+/// Callbacks, and turns without one, after which the work lets others run.
+const BUDGET: usize = 64;
+/// Headers and small segments come in by pieces of at most this many bytes.
+const STAGING: usize = 4096;
+/// The same complaint about a connection is not repeated within so many ms.
+const COMPLAINT_INTERVAL: u64 = 60_000;
+
+/// See the module.
+enum Life {
+    Closed,
+    Preopen,
+    Connecting(Socket),
+    Online(Socket),
+    Backoff { until: Jiffies },
+    Standby,
+}
+
+/// What became of the message that is being received.
+enum Fate {
+    Skipped,
+    Wanted(Header),
+}
+
+/// State that only the connection's work changes (and what cuts it short: close and
+/// revoke). Guarded by `Connection::actor`.
+pub(super) struct Actor {
+    /// That of the session which all of this belongs to.
+    generation: u64,
+    life: Life,
+    peer: Option<(EntityName, EntityAddr)>,
+    machine: Option<Machine>,
+    /// Number of the last connection attempt.
+    global_seq: u64,
+    /// Connection modes that the owner asked for.
+    modes: KVVec<u32>,
+    /// Pause after the last fault.
+    delay: Jiffies,
+    /// Handshake and control frames that are being sent, and how far.
+    output: KVVec<u8>,
+    output_at: usize,
+    sending: Option<Sending>,
+    receiving: Option<Fate>,
+    lent: Option<Lent>,
+    staging: KVVec<u8>,
+    /// The owner's answer made the connection impossible.
+    failed: Option<Fault>,
+    complaint: Option<(&'static str, Jiffies)>,
+}
+
+/// What comes next.
+enum Next {
+    /// Nothing, until something wakes the work.
+    Rest,
+    /// Nothing for that long.
+    Later(Jiffies),
+    /// The same again, when others have had their turn.
+    Yield,
+    /// A call of the owner, which has begun.
+    Call(Arc<dyn ConnectionOps>, Call),
+}
+
+/// What a turn came to.
+enum Step {
+    /// Something moved.
+    Again,
+    Rest,
+    Later(Jiffies),
+    Call(Call),
+}
+
+/// A call of the owner.
+enum Call {
+    AuthRequest,
+    AuthBadMethod(AuthBadMethod),
+    AuthMore(KVVec<u8>),
+    AuthDone {
+        global_id: u64,
+        con_mode: u32,
+        payload: KVVec<u8>,
+    },
+    Alloc(Header),
+    Dispatch(Incoming),
+    PeerReset,
+    Fault(Option<Lent>),
+}
+
+impl TaskHandler for Connection {
+    fn run(this: Arc<Self>) {
+        let _scope = NoIo::enter();
+        for _ in 0..BUDGET {
+            let (next, generation) = {
+                let mut actor = this.actor.lock();
+                (actor.next(&this), actor.generation)
+            };
+            match next {
+                Next::Rest => return,
+                Next::Later(delay) => {
+                    DelayedTask::<Self>::queue_delayed(this, delay);
+                    return;
+                }
+                Next::Yield => break,
+                Next::Call(ops, call) => {
+                    perform(&this, generation, &*ops, call);
+                    this.end_call(ops);
+                }
+            }
+        }
+        DelayedTask::<Self>::queue(this);
+    }
+}
+
+/// Calls the owner and hands the answer to the machine.
+fn perform(con: &Arc<Connection>, generation: u64, ops: &dyn ConnectionOps, call: Call) {
+    let answer = |f: &mut dyn FnMut(&mut Actor) -> Result<(), Fault>| {
+        let mut actor = con.actor.lock();
+        if actor.generation == generation {
+            if let Err(fault) = f(&mut actor) {
+                actor.failed = Some(fault);
+            }
+        }
+    };
+    match call {
+        Call::AuthRequest => {
+            let request = ops.auth_request(con);
+            answer(&mut |actor| actor.auth_request(&request));
+        }
+        Call::AuthBadMethod(bad) => {
+            let request = ops
+                .auth_bad_method(con, &bad)
+                .and_then(|()| ops.auth_request(con));
+            answer(&mut |actor| actor.auth_request(&request));
+        }
+        Call::AuthMore(payload) => {
+            let reply = ops.auth_more(con, &payload);
+            answer(&mut |actor| {
+                let reply = reply.as_ref().map_err(auth_fault)?;
+                actor.with_machine(|m| Ok(m.auth_more(&KernelCrypto, reply)?))
+            });
+        }
+        Call::AuthDone {
+            global_id,
+            con_mode,
+            payload,
+        } => {
+            let keys = ops.auth_done(con, global_id, con_mode, &payload);
+            answer(&mut |actor| {
+                let keys = keys.as_ref().map_err(auth_fault)?;
+                let key = keys.session_key.as_slice();
+                actor.with_machine(|m| Ok(m.auth_done(&KernelCrypto, key)?))
+            });
+        }
+        Call::Alloc(header) => {
+            let mut alloc = Some(ops.alloc_msg(con, &header));
+            answer(&mut |actor| actor.begin_body(&header, alloc.take().unwrap_or(Alloc::Skip)));
+            // The session ended meanwhile.
+            if let Some(Alloc::Fill(dest)) = alloc {
+                ops.returned(con, header.tid, dest);
+            }
+        }
+        Call::Dispatch(msg) => ops.dispatch(con, msg),
+        Call::PeerReset => {
+            ops.peer_reset(con);
+            answer(&mut |actor| actor.identify(con));
+        }
+        Call::Fault(lent) => {
+            if let Some(Lent { tid, dest }) = lent {
+                ops.returned(con, tid, dest);
+            }
+            ops.fault(con);
+        }
+    }
+}
+
+fn auth_fault(error: &Error) -> Fault {
+    Fault {
+        error: *error,
+        why: "authentication failed",
+    }
+}
+
+impl Actor {
+    pub(super) fn new() -> Self {
+        Self {
+            generation: 0,
+            life: Life::Closed,
+            peer: None,
+            machine: None,
+            global_seq: 0,
+            modes: KVVec::new(),
+            delay: 0,
+            output: KVVec::new(),
+            output_at: 0,
+            sending: None,
+            receiving: None,
+            lent: None,
+            staging: KVVec::new(),
+            failed: None,
+            complaint: None,
+        }
+    }
+
+    /// Forgets the session, and takes over what the owner has set since. Returns
+    /// what was lent.
+    pub(super) fn reset(&mut self, con: &Connection) -> Option<Lent> {
+        let lent = self.lent.take();
+        *self = Self::new();
+        let shared = con.shared.lock();
+        self.generation = shared.generation;
+        if let Some(target) = &shared.target {
+            let verify = con.msgr.config.verify_data;
+            self.peer = Some((target.name, target.addr));
+            self.machine = Some(Machine::new(target.name, target.addr, verify));
+            self.life = Life::Preopen;
+        }
+        lent
+    }
+
+    /// See [`Connection::revoke`].
+    pub(super) fn abort(&mut self, crypto: &KernelCrypto, msg: &Arc<Message>) -> bool {
+        match &mut self.sending {
+            Some(sending) if sending.is(msg) => {
+                sending.abort(crypto);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// See [`Connection::revoke_incoming`].
+    pub(super) fn take_lent(&mut self, tid: u64) -> Option<kernel_ext::iov::IovDest> {
+        let lent = self.lent.take_if(|lent| lent.tid == tid)?;
+        if let Some(machine) = &mut self.machine {
+            machine.skip();
+        }
+        self.receiving = Some(Fate::Skipped);
+        Some(lent.dest)
+    }
+
+    /// Does what can be done without the owner.
+    fn next(&mut self, con: &Arc<Connection>) -> Next {
+        for _ in 0..BUDGET {
+            let step = match self.failed.take() {
+                Some(fault) => Err(fault),
+                None => self.step(con),
+            };
+            let call = match step {
+                Ok(Step::Again) => continue,
+                Ok(Step::Rest) => return Next::Rest,
+                Ok(Step::Later(delay)) => return Next::Later(delay),
+                Ok(Step::Call(call)) => call,
+                Err(fault) => self.fault(con, fault),
+            };
+            let Some(ops) = con.begin_call(self.generation) else {
+                // Who ends the session waits for our lock; it gets what was lent.
+                match call {
+                    Call::Dispatch(Incoming {
+                        header,
+                        dest: Some(dest),
+                        ..
+                    }) => {
+                        self.lent = Some(Lent {
+                            tid: header.tid,
+                            dest,
+                        })
+                    }
+                    Call::Fault(lent) => self.lent = lent,
+                    _ => {}
+                }
+                return Next::Rest;
+            };
+            return Next::Call(ops, call);
+        }
+        Next::Yield
+    }
+
+    fn step(&mut self, con: &Arc<Connection>) -> Result<Step, Fault> {
+        match &self.life {
+            Life::Closed => Ok(Step::Rest),
+            Life::Standby => {
+                let shared = con.shared.lock();
+                if shared.queue.is_idle() && !shared.keepalive {
+                    return Ok(Step::Rest);
+                }
+                drop(shared);
+                self.life = Life::Preopen;
+                Ok(Step::Again)
+            }
+            Life::Backoff { until } => {
+                if !time::reached(*until) {
+                    return Ok(Step::Later(until.wrapping_sub(time::jiffies())));
+                }
+                self.life = Life::Preopen;
+                Ok(Step::Again)
+            }
+            Life::Preopen => self.connect(con),
+            Life::Connecting(sock) => match sock.state() {
+                TcpState::SynSent | TcpState::SynRecv => Ok(Step::Rest),
+                TcpState::Close => Err(socket_closed(sock)),
+                _ => {
+                    if let Life::Connecting(sock) =
+                        core::mem::replace(&mut self.life, Life::Closed)
+                    {
+                        self.life = Life::Online(sock);
+                    }
+                    self.with_machine(|machine| Ok(machine.connected()?))?;
+                    Ok(Step::Again)
+                }
+            },
+            Life::Online(_) => self.exchange(con),
+        }
+    }
+
+    fn connect(&mut self, con: &Arc<Connection>) -> Result<Step, Fault> {
+        let sock = self.peer.and_then(|(_, addr)| addr.sock).ok_or(Fault {
+            error: EINVAL,
+            why: "no address",
+        })?;
+        self.global_seq = con.msgr.next_global_seq(0);
+        let waker = Arc::new(Waker(con.clone()), GFP_KERNEL)?;
+        let nodelay = con.msgr.config.nodelay;
+        let sock =
+            Socket::connect(&con.msgr.net, sock, waker, nodelay).map_err(|error| Fault {
+                error,
+                why: "connect error",
+            })?;
+        self.life = Life::Connecting(sock);
+        Ok(Step::Again)
+    }
+
+    /// Moves bytes both ways until nothing moves, or there is something to do.
+    fn exchange(&mut self, con: &Connection) -> Result<Step, Fault> {
+        self.transmit(con)?;
+        let fed = self.with_machine(|machine| machine.feed(&KernelCrypto, &[]))?;
+        if let (_, Some(action)) = fed {
+            return self.act(con, action);
+        }
+        let (taken, action) = self.receive()?;
+        if let Some(action) = action {
+            return self.act(con, action);
+        }
+        if taken > 0 {
+            return Ok(Step::Again);
+        }
+        if let Life::Online(sock) = &self.life {
+            if sock.peer_closed() || sock.state() == TcpState::Close {
+                return Err(socket_closed(sock));
+            }
+        }
+        // All that came is answered: acknowledge it at once.
+        if self.with_machine(|machine| Ok(machine.wants_ack()))? {
+            self.with_machine(|machine| Ok(machine.ack(&KernelCrypto)?))?;
+            self.transmit(con)?;
+        }
+        Ok(Step::Rest)
+    }
+
+    /// Feeds the machine, and lent destinations, from the socket, up to the next
+    /// action. Returns how much was taken.
+    fn receive(&mut self) -> Result<(usize, Option<Action>), Fault> {
+        let Self {
+            life: Life::Online(sock),
+            machine: Some(machine),
+            lent,
+            staging,
+            ..
+        } = self
+        else {
+            return Ok((0, None));
+        };
+        if staging.is_empty() {
+            staging.resize(STAGING, 0, GFP_KERNEL)?;
+        }
+        let mut found = None;
+        let mut fault = None;
+        let taken = sock.read_sock(&mut |chunk| loop {
+            let diverted = machine.diverted();
+            let fed = if diverted > 0 {
+                if chunk.is_empty() {
+                    return Ok(());
+                }
+                let Some(lent) = lent.as_mut() else {
+                    machine.skip();
+                    continue;
+                };
+                let mut crc = machine.data_crc();
+                let taken = chunk.copy_to_iov(&mut lent.dest, diverted, Some(&mut crc))?;
+                machine.data_taken(taken, crc);
+                if taken < diverted {
+                    continue;
+                }
+                machine.feed(&KernelCrypto, &[])
+            } else {
+                let wants = machine.wants();
+                if wants == 0 || chunk.is_empty() {
+                    return Ok(());
+                }
+                let buf = staging.get_mut(..wants.min(STAGING)).ok_or(EINVAL)?;
+                let n = chunk.copy_to(buf)?;
+                machine.feed(&KernelCrypto, &buf[..n])
+            };
+            match fed {
+                Ok((_, None)) => {}
+                Ok((_, action)) => {
+                    found = action;
+                    return Ok(());
+                }
+                Err(err) => {
+                    fault = Some(err);
+                    return Err(EPROTO);
+                }
+            }
+        });
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        let taken = taken.map_err(|error| Fault {
+            error,
+            why: "read error",
+        })?;
+        Ok((taken, found))
+    }
+
+    /// Sends what there is, as far as the socket takes it.
+    fn transmit(&mut self, con: &Connection) -> Result<(), Fault> {
+        match self.try_transmit(con) {
+            Err(fault) if fault.error == EAGAIN => Ok(()),
+            result => result,
+        }
+    }
+
+    fn try_transmit(&mut self, con: &Connection) -> Result<(), Fault> {
+        let lossless = con.policy() == Policy::Lossless;
+        let Self {
+            life: Life::Online(sock),
+            machine: Some(machine),
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
+        let sock_fault = |error| Fault {
+            error,
+            why: "write error",
+        };
+        loop {
+            if let Some(sending) = &mut self.sending {
+                sending
+                    .send(|slices| sock.send(slices, false))
+                    .map_err(sock_fault)?;
+                self.sending = None;
+            }
+            while let Some(rest @ [_, ..]) = self.output.get(self.output_at..) {
+                self.output_at += sock.send(&[rest], false).map_err(sock_fault)?;
+            }
+            if machine.has_output() {
+                self.output = machine.take_output();
+                self.output_at = 0;
+                continue;
+            }
+            if !machine.is_open() {
+                return Ok(());
+            }
+            let keep = lossless && !machine.is_lossy();
+            let (keepalive, msg) = {
+                let mut shared = con.shared.lock();
+                if shared.generation != self.generation {
+                    return Ok(());
+                }
+                match core::mem::take(&mut shared.keepalive) {
+                    true => (true, None),
+                    false => (false, shared.queue.next(keep)),
+                }
+            };
+            if keepalive {
+                machine.keepalive(&KernelCrypto, now())?;
+            } else if let Some(msg) = msg {
+                let parts = msg.parts();
+                let head = MessageHead {
+                    seq: msg.seq(),
+                    tid: parts.tid,
+                    kind: parts.kind,
+                    priority: parts.priority,
+                    version: parts.version,
+                    data_off: parts.data_off,
+                    compat_version: parts.compat_version,
+                    ..MessageHead::default()
+                };
+                // Lengths were checked when the message was made.
+                let lens = [
+                    parts.front.len() as u32,
+                    parts.middle.len() as u32,
+                    parts.data.len() as u32,
+                ];
+                let (seq, bytes) = machine.message(&KernelCrypto, head, lens)?;
+                msg.set_seq(seq);
+                self.sending = Some(Sending::new(&KernelCrypto, msg, bytes));
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Performs what the machine asks for.
+    fn act(&mut self, con: &Connection, action: Action) -> Result<Step, Fault> {
+        let call = match action {
+            Action::Hello(addr) => {
+                con.msgr.learn_addr(&addr);
+                Call::AuthRequest
+            }
+            Action::BadMethod(bad) => Call::AuthBadMethod(bad),
+            Action::AuthMore(payload) => Call::AuthMore(payload),
+            Action::AuthDone {
+                global_id,
+                con_mode,
+                payload,
+            } => {
+                if con_mode != CON_MODE_CRC || !self.modes.contains(&con_mode) {
+                    return Err(Fault {
+                        error: eprotonosupport(),
+                        why: "server wants a connection mode that was not asked for",
+                    });
+                }
+                Call::AuthDone {
+                    global_id,
+                    con_mode,
+                    payload,
+                }
+            }
+            Action::Identify => {
+                self.identify(con)?;
+                return Ok(Step::Again);
+            }
+            Action::RetryGlobal(above) => {
+                self.global_seq = con.msgr.next_global_seq(above);
+                self.identify(con)?;
+                return Ok(Step::Again);
+            }
+            Action::PeerReset => {
+                if let Some((name, addr)) = self.peer {
+                    pr_info!("{} {} session reset\n", name, addr);
+                }
+                let messages = con.shared.lock().queue.clear();
+                drop(messages);
+                Call::PeerReset
+            }
+            Action::Established { received } => {
+                self.delay = 0;
+                let features = self.with_machine(|machine| Ok(machine.peer_features()))?;
+                let messages = {
+                    let mut shared = con.shared.lock();
+                    if shared.generation == self.generation {
+                        shared.established = true;
+                        shared.peer_features = features;
+                        shared.alive = Some(time::jiffies());
+                    }
+                    shared.queue.acknowledge_requeued(received)
+                };
+                drop(messages);
+                return Ok(Step::Again);
+            }
+            Action::Head(head, lens) => {
+                let messages = con.shared.lock().queue.acknowledge(head.ack_seq);
+                drop(messages);
+                Call::Alloc(Header::new(&head, lens))
+            }
+            Action::Message(segments) => match (self.receiving.take(), self.lent.take()) {
+                (Some(Fate::Wanted(header)), lent) => {
+                    let Segments {
+                        front,
+                        middle,
+                        data,
+                    } = segments;
+                    Call::Dispatch(Incoming {
+                        header,
+                        front,
+                        middle,
+                        data,
+                        dest: lent.map(|lent| lent.dest),
+                    })
+                }
+                _ => return Ok(Step::Again),
+            },
+            Action::Acked(seq) => {
+                let messages = con.shared.lock().queue.acknowledge(seq);
+                drop(messages);
+                return Ok(Step::Again);
+            }
+            Action::KeepaliveAck(_) => {
+                let mut shared = con.shared.lock();
+                if shared.generation == self.generation {
+                    shared.alive = Some(time::jiffies());
+                }
+                return Ok(Step::Again);
+            }
+        };
+        Ok(Step::Call(call))
+    }
+
+    /// The owner's answer to [`Call::AuthRequest`] and [`Call::AuthBadMethod`].
+    fn auth_request(&mut self, request: &Result<super::ops::AuthRequest>) -> Result<(), Fault> {
+        let request = request.as_ref().map_err(auth_fault)?;
+        self.modes.clear();
+        self.modes.extend_from_slice(&request.modes, GFP_KERNEL)?;
+        self.with_machine(|machine| Ok(machine.auth_request(&KernelCrypto, request)?))
+    }
+
+    /// The owner's answer to [`Call::Alloc`].
+    fn begin_body(&mut self, header: &Header, alloc: Alloc) -> Result<(), Fault> {
+        let mut fate = Fate::Wanted(*header);
+        let body = match alloc {
+            Alloc::Skip => {
+                fate = Fate::Skipped;
+                Body::Skip
+            }
+            Alloc::Accept => Body::Collect,
+            Alloc::Fill(dest) => {
+                let room = dest.remaining();
+                self.lent = Some(Lent {
+                    tid: header.tid,
+                    dest,
+                });
+                if room < header.data_len {
+                    return Err(Fault::protocol("protocol error, more data than asked for"));
+                }
+                Body::Divert
+            }
+        };
+        self.receiving = Some(fate);
+        self.with_machine(|machine| {
+            machine.body(body);
+            Ok(())
+        })
+    }
+
+    /// Tells the peer who we are.
+    fn identify(&mut self, con: &Connection) -> Result<(), Fault> {
+        let identity = Identity {
+            addr: con.msgr.addr(),
+            global_id: con.msgr.name().num,
+            global_seq: self.global_seq,
+            cookie: random::u64().max(1),
+            supported: FEATURES_SUPPORTED,
+            required: con.msgr.config.required,
+        };
+        self.with_machine(|machine| Ok(machine.identify(&KernelCrypto, &identity)?))
+    }
+
+    fn with_machine<R>(
+        &mut self,
+        f: impl FnOnce(&mut Machine) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        match &mut self.machine {
+            Some(machine) => f(machine),
+            None => Err(Fault {
+                error: EINVAL,
+                why: "connection is closed",
+            }),
+        }
+    }
+
+    /// The connection cannot go on: closes the socket, and decides what next.
+    fn fault(&mut self, con: &Connection, fault: Fault) -> Call {
+        self.complain(&fault);
+        self.output = KVVec::new();
+        self.output_at = 0;
+        self.sending = None;
+        self.receiving = None;
+        let lossless = con.policy() == Policy::Lossless;
+        let (established, lossless) = match &mut self.machine {
+            Some(machine) => {
+                machine.fault();
+                (
+                    machine.was_established(),
+                    lossless && !machine.is_lossy(),
+                )
+            }
+            None => (false, lossless),
+        };
+        // The socket goes before its successor is thought of.
+        self.life = Life::Closed;
+        let mut messages = None;
+        let mut shared = con.shared.lock();
+        if established && !lossless {
+            messages = Some(shared.queue.clear());
+        } else {
+            shared.queue.requeue();
+            if established && shared.queue.is_idle() && !shared.keepalive {
+                self.life = Life::Standby;
+            } else {
+                let (base, max) = (time::msecs(DELAY_BASE), time::msecs(DELAY_MAX));
+                self.delay = self.delay.saturating_mul(2).clamp(base, max);
+                self.life = Life::Backoff {
+                    until: time::jiffies().wrapping_add(self.delay),
+                };
+            }
+        }
+        drop(shared);
+        drop(messages);
+        Call::Fault(self.lent.take())
+    }
+
+    /// Logs why the connection broke, unless it was said just now.
+    fn complain(&mut self, fault: &Fault) {
+        let repeated = self.complaint.is_some_and(|(why, when)| {
+            why == fault.why && time::elapsed(when) < time::msecs(COMPLAINT_INTERVAL)
+        });
+        if repeated {
+            return;
+        }
+        self.complaint = Some((fault.why, time::jiffies()));
+        let Some((name, addr)) = self.peer else {
+            return;
+        };
+        if fault.why == SOCKET_CLOSED {
+            let state = self.machine.as_ref().map_or("CLOSED", |m| m.state_name());
+            pr_warn!("{} {} {} (con state {})\n", name, addr, fault.why, state);
+        } else {
+            pr_warn!("{} {} {} ({})\n", name, addr, fault.why, fault.error.to_errno());
+        }
+    }
+}
+
+const SOCKET_CLOSED: &str = "socket closed";
+
+fn socket_closed(sock: &Socket) -> Fault {
+    Fault {
+        error: sock.take_error().err().unwrap_or_else(econnreset),
+        why: SOCKET_CLOSED,
+    }
+}
+
+/// The wall clock, as it goes on the wire.
+fn now() -> Timespec {
+    let (sec, nsec) = time::real_timespec();
+    Timespec {
+        // A `ceph_timespec` has 32 bits.
+        sec: sec as u32,
+        nsec,
+    }
+}

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Messages on their way out: the queue, and the one that is being sent.
+use kernel::{
+    list::{List, ListArc},
+    prelude::*,
+    sync::Arc,
+};
+
+use ceph_proto::machine::msgr2_reader::segment_crcs;
+use ceph_proto::wire::msgr2::{Crypto, Epilogue, CRC_SEED, EPILOGUE_LEN};
+
+use super::message::Message;
+
+/// Messages of a session in the order of sending. No locks of its own.
+pub(super) struct Queue {
+    /// To be sent; those with a number were sent before, over another socket.
+    waiting: List<Message>,
+    /// Sent over this socket, not acknowledged; lossless sessions only.
+    sent: List<Message>,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: List::new(),
+            sent: List::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, msg: ListArc<Message>) {
+        self.waiting.push_back(msg);
+    }
+
+    /// Whether there is nothing that a socket would be needed for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The next message to send; with `keep`, it stays until it is acknowledged.
+    pub(super) fn next(&mut self, keep: bool) -> Option<Arc<Message>> {
+        let msg = self.waiting.pop_front()?;
+        let arc = msg.clone_arc();
+        if keep {
+            self.sent.push_back(msg);
+        }
+        Some(arc)
+    }
+
+    /// The peer has received all messages up to `seq`. Returns them, to be dropped
+    /// without a lock.
+    pub(super) fn acknowledge(&mut self, seq: u64) -> List<Message> {
+        Self::take_front(&mut self.sent, |msg| msg.seq() <= seq)
+    }
+
+    /// Before a fault, the peer had received all messages up to `seq`: as
+    /// [`Self::acknowledge`] for messages that were to be sent again.
+    pub(super) fn acknowledge_requeued(&mut self, seq: u64) -> List<Message> {
+        Self::take_front(&mut self.waiting, |msg| msg.seq() != 0 && msg.seq() <= seq)
+    }
+
+    fn take_front(
+        list: &mut List<Message>,
+        mut belongs: impl FnMut(&Message) -> bool,
+    ) -> List<Message> {
+        let mut taken = List::new();
+        while list.iter().next().is_some_and(|msg| belongs(&msg)) {
+            if let Some(msg) = list.pop_front() {
+                taken.push_back(msg);
+            }
+        }
+        taken
+    }
+
+    /// The socket broke: what was not acknowledged is sent again, first.
+    pub(super) fn requeue(&mut self) {
+        let mut all = core::mem::take(&mut self.sent);
+        all.push_all_back(&mut self.waiting);
+        self.waiting = all;
+    }
+
+    /// Forgets all messages; returns them, to be dropped without a lock.
+    pub(super) fn clear(&mut self) -> List<Message> {
+        let mut all = core::mem::take(&mut self.sent);
+        all.push_all_back(&mut self.waiting);
+        all
+    }
+
+    /// Takes one message out, if it is here; to be dropped without a lock.
+    pub(super) fn remove(&mut self, msg: &Arc<Message>) -> Option<ListArc<Message>> {
+        Self::unlink(&mut self.waiting, msg).or_else(|| Self::unlink(&mut self.sent, msg))
+    }
+
+    fn unlink(list: &mut List<Message>, msg: &Arc<Message>) -> Option<ListArc<Message>> {
+        let mut cursor = list.cursor_front();
+        while let Some(next) = cursor.peek_next() {
+            if core::ptr::eq::<Message>(&*next.arc(), &**msg) {
+                return Some(next.remove());
+            }
+            cursor.move_next();
+        }
+        None
+    }
+}
+
+/// Parts of a message frame, in order.
+const PARTS: usize = 5;
+
+static ZEROS: [u8; 4096] = [0; 4096];
+
+/// A message frame that is being sent.
+pub(super) struct Sending {
+    msg: Arc<Message>,
+    /// Preamble and message head.
+    head: KVVec<u8>,
+    epilogue: Option<[u8; EPILOGUE_LEN]>,
+    /// Bytes of the frame that the socket has taken.
+    at: usize,
+    /// From this byte on, the segments are zeros: the message was revoked.
+    zero_from: Option<usize>,
+}
+
+impl Sending {
+    /// `head` is what [`Machine::message`](ceph_proto::machine::msgr2::Machine::message)
+    /// made.
+    pub(super) fn new(crypto: &impl Crypto, msg: Arc<Message>, head: KVVec<u8>) -> Self {
+        let parts = msg.parts();
+        let data = (!parts.data.is_empty()).then(|| crypto.crc32c(CRC_SEED, &parts.data));
+        let any = data.is_some() || !parts.front.is_empty() || !parts.middle.is_empty();
+        let epilogue = any.then(|| {
+            Epilogue {
+                aborted: false,
+                crcs: segment_crcs(crypto, &parts.front, &parts.middle, data),
+            }
+            .encode()
+        });
+        Self {
+            msg,
+            head,
+            epilogue,
+            at: 0,
+            zero_from: None,
+        }
+    }
+
+    pub(super) fn is(&self, msg: &Arc<Message>) -> bool {
+        Arc::ptr_eq(&self.msg, msg)
+    }
+
+    fn parts(&self) -> [&[u8]; PARTS] {
+        let parts = self.msg.parts();
+        [
+            &self.head,
+            &parts.front,
+            &parts.middle,
+            &parts.data,
+            self.epilogue.as_ref().map_or(&[], |bytes| bytes),
+        ]
+    }
+
+    /// Sends on with `send`, which says how much it took. True when all is sent.
+    ///
+    /// # Errors
+    ///
+    /// Those of `send`.
+    pub(super) fn send(
+        &mut self,
+        mut send: impl FnMut(&[&[u8]]) -> Result<usize>,
+    ) -> Result<bool> {
+        loop {
+            let mut slices: [&[u8]; PARTS] = [&[]; PARTS];
+            let mut count = 0;
+            let mut start = 0;
+            for (i, part) in self.parts().into_iter().enumerate() {
+                let end = start + part.len();
+                let from = self.at.max(start);
+                if from < end {
+                    let zero = (1..=3).contains(&i) && self.zero_from.is_some_and(|z| from >= z);
+                    let slice = if zero {
+                        &ZEROS[..(end - from).min(ZEROS.len())]
+                    } else {
+                        &part[from - start..]
+                    };
+                    slices[count] = slice;
+                    count += 1;
+                    if zero && slice.len() < end - from {
+                        break;
+                    }
+                }
+                start = end;
+            }
+            if count == 0 {
+                return Ok(true);
+            }
+            let taken = send(&slices[..count])?;
+            self.at += taken;
+            if taken == 0 {
+                return Err(EAGAIN);
+            }
+        }
+    }
+
+    /// The message was revoked: not another byte of it is read. The frame goes on
+    /// with zeros, and its end tells the peer to ignore it.
+    pub(super) fn abort(&mut self, crypto: &impl Crypto) {
+        if self.zero_from.is_some() {
+            return;
+        }
+        let mut crcs = [0; 3];
+        let parts = self.parts();
+        let mut start = self.head.len();
+        let last = (1..=3).rev().find(|i| !parts[*i].is_empty()).unwrap_or(0);
+        for i in 1..=3 {
+            let part = parts[i];
+            let sent = self.at.saturating_sub(start).min(part.len());
+            if i <= last {
+                crcs[i - 1] = crypto.crc32c(CRC_SEED, &part[..sent]);
+                let mut left = part.len() - sent;
+                while left > 0 {
+                    let n = left.min(ZEROS.len());
+                    crcs[i - 1] = crypto.crc32c(crcs[i - 1], &ZEROS[..n]);
+                    left -= n;
+                }
+            }
+            start += part.len();
+        }
+        if self.at < start && self.epilogue.is_some() {
+            self.epilogue = Some(
+                Epilogue {
+                    aborted: true,
+                    crcs,
+                }
+                .encode(),
+            );
+            self.zero_from = Some(self.at);
+        }
+    }
+}
+
+#[kunit_tests(ceph_messenger_queue)]
+mod tests {
+    use super::super::{crypto::KernelCrypto, message::Parts};
+    use super::*;
+
+    fn message(len: usize) -> Result<Arc<Message>> {
+        Message::new(Parts {
+            front: KVVec::from_elem(1, len, GFP_KERNEL)?,
+            data: KVVec::from_elem(2, len, GFP_KERNEL)?,
+            ..Parts::default()
+        })
+    }
+
+    fn push(queue: &mut Queue, msg: &Arc<Message>) -> Result {
+        queue.push(ListArc::try_from_arc(msg.clone()).map_err(|_| EBUSY)?);
+        Ok(())
+    }
+
+    #[test]
+    fn unacknowledged_messages_are_sent_again_in_order() -> Result {
+        let mut queue = Queue::new();
+        let msgs = [message(1)?, message(1)?, message(1)?];
+        for msg in &msgs {
+            push(&mut queue, msg)?;
+        }
+        for (seq, msg) in (1..3).zip(&msgs) {
+            let next = queue.next(true).ok_or(EINVAL)?;
+            assert!(Arc::ptr_eq(&next, msg));
+            next.set_seq(seq);
+        }
+        assert_eq!(queue.acknowledge(1).iter().count(), 1);
+        queue.requeue();
+        // The peer had received the second, too.
+        assert_eq!(queue.acknowledge_requeued(2).iter().count(), 1);
+        let next = queue.next(true).ok_or(EINVAL)?;
+        assert!(Arc::ptr_eq(&next, &msgs[2]));
+        assert!(queue.is_idle());
+        assert_eq!(queue.clear().iter().count(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_message_is_in_one_queue() -> Result {
+        let (mut one, mut other) = (Queue::new(), Queue::new());
+        let msg = message(1)?;
+        push(&mut one, &msg)?;
+        assert!(push(&mut other, &msg).is_err());
+        assert!(other.remove(&msg).is_none());
+        assert!(one.remove(&msg).is_some());
+        push(&mut other, &msg)?;
+        assert!(other.next(false).is_some());
+        push(&mut one, &msg)?;
+        drop(one.clear());
+        Ok(())
+    }
+
+    #[test]
+    fn a_revoked_frame_ends_in_zeros() -> Result {
+        let crypto = &KernelCrypto;
+        // Whatever was sent when it was revoked, length and checksums fit.
+        for cut in 0..(10 + 2 * 100 + EPILOGUE_LEN) {
+            let msg = message(100)?;
+            let head = KVVec::from_elem(9, 10, GFP_KERNEL)?;
+            let mut frame = KVVec::new();
+            let mut sending = Sending::new(crypto, msg, head);
+            let mut room = cut;
+            let mut take = |slices: &[&[u8]], frame: &mut KVVec<u8>| -> Result<usize> {
+                let mut taken = 0;
+                for slice in slices {
+                    let n = slice.len().min(room);
+                    frame.extend_from_slice(&slice[..n], GFP_KERNEL)?;
+                    room -= n;
+                    taken += n;
+                }
+                Ok(taken)
+            };
+            assert!(sending.send(|s| take(s, &mut frame)).is_err());
+            sending.abort(crypto);
+            room = usize::MAX;
+            let mut take = |slices: &[&[u8]], frame: &mut KVVec<u8>| -> Result<usize> {
+                let mut taken = 0;
+                for slice in slices {
+                    frame.extend_from_slice(slice, GFP_KERNEL)?;
+                    taken += slice.len();
+                }
+                Ok(taken)
+            };
+            assert!(sending.send(|s| take(s, &mut frame))?);
+            assert_eq!(frame.len(), 10 + 200 + EPILOGUE_LEN);
+            let (segments, end) = frame[10..].split_at(200);
+            let epilogue = Epilogue::decode(end.try_into().map_err(|_| EINVAL)?)?;
+            assert_eq!(epilogue.aborted, cut < 210);
+            let (front, data) = segments.split_at(100);
+            let crc = crypto.crc32c(CRC_SEED, data);
+            assert_eq!(epilogue.crcs, segment_crcs(crypto, front, &[], Some(crc)));
+            assert_eq!(
+                segments.iter().filter(|b| **b != 0).count(),
+                if cut < 210 { cut.saturating_sub(10) } else { 200 }
+            );
+        }
+        Ok(())
+    }
+}
