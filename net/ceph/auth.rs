@@ -66,14 +66,9 @@ pub(crate) fn request(method: u32, payload: KVVec<u8>) -> Result<AuthRequest> {
 
 /// The keys of a connection, for the messenger.
 pub(crate) fn keys(keys: &ConnectionKeys) -> Result<AuthKeys> {
-    let copy = |bytes: &[u8]| -> Result<KVVec<u8>> {
-        let mut copy = KVVec::with_capacity(bytes.len(), GFP_KERNEL)?;
-        copy.extend_from_slice(bytes, GFP_KERNEL)?;
-        Ok(copy)
-    };
     Ok(AuthKeys {
-        session_key: copy(keys.session.as_slice())?,
-        con_secret: copy(keys.connection.as_slice())?,
+        session_key: keys.session.try_clone()?,
+        con_secret: keys.connection.try_clone()?,
     })
 }
 

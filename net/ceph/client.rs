@@ -4,7 +4,7 @@
 //! Ownership goes down: the client has the messenger, the monitor client and the
 //! OSD client. [`Client::stop`] cuts, from top to bottom, what leads upwards.
 use kernel::{prelude::*, sync::Arc, time::Jiffies};
-use kernel_ext::{random, time, wait::WaitTable};
+use kernel_ext::{time, wait::WaitTable};
 
 use ceph_proto::wire::types::Fsid;
 
@@ -39,7 +39,6 @@ impl Client {
             verify_data: !options.nocrc,
             nodelay: options.tcp_nodelay,
             required: if options.nosign { 0 } else { FEATURE_MSG_AUTH },
-            nonce: random::u32().max(1),
         })?;
         let waits = Arc::pin_init(WaitTable::new(), GFP_KERNEL)?;
         let monc = MonClient::new(&options, messenger.clone(), waits.clone())?;

@@ -41,8 +41,8 @@
 //! the machine in that direction, diverted data in the other.
 use kernel::prelude::*;
 
-use super::msgr2_reader::{Item, Reader};
 pub use super::msgr2_reader::{Body, Fault, Segments};
+use super::msgr2_reader::{Item, Reader};
 use crate::errno::{eaddrnotavail, eprotonosupport};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -320,7 +320,9 @@ impl Machine {
     /// `ENOMEM`, [`E2BIG`].
     pub fn auth_more(&mut self, crypto: &impl Crypto, payload: &[u8]) -> Result {
         if self.state == State::AuthMore {
-            self.control(crypto, Tag::AuthRequestMore, |e| e.blob(payload).map(|_| ()))?;
+            self.control(crypto, Tag::AuthRequestMore, |e| {
+                e.blob(payload).map(|_| ())
+            })?;
             self.state = State::Auth;
         }
         Ok(())

@@ -30,6 +30,8 @@ use ceph_proto::machine::msgr2::{Action, Body, Fault, Identity, Machine, Segment
 use ceph_proto::wire::msgr2::{AuthBadMethod, MessageHead, CON_MODE_CRC};
 use ceph_proto::wire::types::{EntityAddr, EntityName, Timespec};
 
+use crate::log::{info, warning};
+
 use super::{
     connection::{Connection, Lent, Policy, Waker},
     crypto::KernelCrypto,
@@ -343,8 +345,7 @@ impl Actor {
                 TcpState::SynSent | TcpState::SynRecv => Ok(Step::Rest),
                 TcpState::Close => Err(socket_closed(sock)),
                 _ => {
-                    if let Life::Connecting(sock) =
-                        core::mem::replace(&mut self.life, Life::Closed)
+                    if let Life::Connecting(sock) = core::mem::replace(&mut self.life, Life::Closed)
                     {
                         self.life = Life::Online(sock);
                     }
@@ -364,11 +365,10 @@ impl Actor {
         self.global_seq = con.msgr.next_global_seq(0);
         let waker = Arc::new(Waker(con.clone()), GFP_KERNEL)?;
         let nodelay = con.msgr.config.nodelay;
-        let sock =
-            Socket::connect(&con.msgr.net, sock, waker, nodelay).map_err(|error| Fault {
-                error,
-                why: "connect error",
-            })?;
+        let sock = Socket::connect(&con.msgr.net, sock, waker, nodelay).map_err(|error| Fault {
+            error,
+            why: "connect error",
+        })?;
         self.life = Life::Connecting(sock);
         Ok(Step::Again)
     }
@@ -452,7 +452,7 @@ impl Actor {
                 }
                 Err(err) => {
                     fault = Some(err);
-                    return Err(EPROTO);
+                    return Err(EINVAL);
                 }
             }
         });
@@ -583,7 +583,7 @@ impl Actor {
             }
             Action::PeerReset => {
                 if let Some((name, addr)) = self.peer {
-                    pr_info!("{} {} session reset\n", name, addr);
+                    info!("{name} {addr} session reset\n");
                 }
                 let messages = con.shared.lock().queue.clear();
                 drop(messages);
@@ -715,10 +715,7 @@ impl Actor {
         let (established, lossless) = match &mut self.machine {
             Some(machine) => {
                 machine.fault();
-                (
-                    machine.was_established(),
-                    lossless && !machine.is_lossy(),
-                )
+                (machine.was_established(), lossless && !machine.is_lossy())
             }
             None => (false, lossless),
         };
@@ -759,9 +756,10 @@ impl Actor {
         };
         if fault.why == SOCKET_CLOSED {
             let state = self.machine.as_ref().map_or("CLOSED", |m| m.state_name());
-            pr_warn!("{} {} {} (con state {})\n", name, addr, fault.why, state);
+            warning!("{name} {addr} {fault} (con state {state})\n");
         } else {
-            pr_warn!("{} {} {} ({})\n", name, addr, fault.why, fault.error.to_errno());
+            let errno = fault.error.to_errno();
+            warning!("{name} {addr} {fault} (error {errno})\n");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Locks, outer first: `Connection::actor` (a mutex; the work holds it while it
 //! moves bytes, never while it calls the owner), `Connection::shared` (a spin lock,
 //! the innermost).
+use core::time::Duration;
 use kernel::{
     list::ListArc,
     new_condvar, new_mutex, new_spinlock,
@@ -272,8 +273,9 @@ impl Connection {
     }
 
     /// Whether the last sign of life (an answer to a keepalive, or that the session
-    /// was established) is at least `interval` jiffies old. False before the first.
-    pub fn keepalive_expired(&self, interval: Jiffies) -> bool {
+    /// was established) is at least `interval` old. False before the first.
+    pub fn keepalive_expired(&self, interval: Duration) -> bool {
+        let interval = time::msecs(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX));
         let alive = self.shared.lock().alive;
         alive.is_some_and(|then| time::elapsed(then) >= interval)
     }

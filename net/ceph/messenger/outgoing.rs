@@ -162,10 +162,7 @@ impl Sending {
     /// # Errors
     ///
     /// Those of `send`.
-    pub(super) fn send(
-        &mut self,
-        mut send: impl FnMut(&[&[u8]]) -> Result<usize>,
-    ) -> Result<bool> {
+    pub(super) fn send(&mut self, mut send: impl FnMut(&[&[u8]]) -> Result<usize>) -> Result<bool> {
         loop {
             let mut slices: [&[u8]; PARTS] = [&[]; PARTS];
             let mut count = 0;
@@ -333,7 +330,11 @@ mod tests {
             assert_eq!(epilogue.crcs, segment_crcs(crypto, front, &[], Some(crc)));
             assert_eq!(
                 segments.iter().filter(|b| **b != 0).count(),
-                if cut < 210 { cut.saturating_sub(10) } else { 200 }
+                if cut < 210 {
+                    cut.saturating_sub(10)
+                } else {
+                    200
+                }
             );
         }
         Ok(())
