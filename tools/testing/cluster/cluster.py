@@ -37,6 +37,39 @@ def new_key():
         struct.pack("<HIIH", 1, int(now), int(now % 1 * 1e9), len(secret)) + secret).decode()
 
 
+class Fuse:
+    """The file system mounted in the lab by ceph-fuse: another client."""
+
+    def __init__(self, cluster, path):
+        self.path = path
+        os.makedirs(path, exist_ok=True)
+        log = open(os.path.join(cluster.logs, f"{os.path.basename(path)}.out"), "ab")
+        self.process = subprocess.Popen(
+            ["ceph-fuse", "-f", "-c", cluster.conf, "-n", "client.admin", "--client_fs", cluster.fs,
+             path], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        end = time.monotonic() + 60
+        while not os.path.ismount(path):
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.process.kill()
+                raise ClusterError(f"ceph-fuse does not mount; logs: {cluster.logs}")
+            time.sleep(0.05)
+
+    def stop(self):
+        subprocess.run(["umount", self.path], check=False, stderr=subprocess.DEVNULL)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
 class Cluster:
     """See the module's text. `logs` outlives the cluster, `workdir` does not."""
 
@@ -183,11 +216,10 @@ class Cluster:
                            check=False, text=True)
         return p.stdout
 
-    # Waiting.
+    def fuse(self, path="/tmp/fuse"):
+        return Fuse(self, path)
 
-    def health(self):
-        s = self.mon_json("status")
-        return s
+    # Waiting.
 
     def _not_ready(self):
         """Why the cluster is not ready, or None."""

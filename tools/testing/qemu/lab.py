@@ -12,6 +12,7 @@ qemu/lab.sh runs.
 
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -229,6 +230,10 @@ class Guest:
         self.set_env({"FSID": c.fsid, "MONS": c.mon_addrs(), "MON": c.mon_ip("a") + ":3300",
                       "SECRET": c.keys["client.user"], "ADMIN_SECRET": c.keys["client.admin"]})
         self.run("cp /lab/run/ceph/* /etc/ceph/", check=True)
+
+    def put(self, name, path):
+        """Copies a file of the lab to /lab/run/NAME in the guest."""
+        shutil.copyfile(path, f"{self.dir}/{name}")
 
     def load(self, client="rust", timeout=120):
         """Loads the client: `rust` (of this checkout) or `c` (the kernel's own)."""

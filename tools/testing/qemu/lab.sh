@@ -46,6 +46,9 @@ if [ "$kernel" != stock ]; then
 	with_lock "lab-modules-$(key "$dir")" install_kmods
 fi
 
+# Only of use where they are modules and not loaded yet.
+modprobe -qa tun bridge fuse 2>/dev/null || true
+
 if [ -z "$run" ]; then
 	mkdir -p "$CACHE/run"
 	run=$(mktemp -d "$CACHE/run/$(date +%H%M%S)-XXXX")

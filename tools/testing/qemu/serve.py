@@ -129,7 +129,7 @@ def main():
               ttl=a.ttl, conf=conf)
         if a.fill:
             import fill
-            timed(f"fill ({a.fill})", fill.fill, lab.clusters[0], a.fill, lab.run)
+            manifest = timed(f"fill ({a.fill})", fill.fill, lab.clusters[0], a.fill, lab.run)
     if not a.no_guest:
         t.join()
         if booted:
@@ -137,6 +137,8 @@ def main():
         g = lab.guests[0]
         if a.cluster:
             g.use_cluster(lab.clusters[0])
+        if a.fill:
+            g.put("manifest.json", manifest)
         if not a.no_load:
             timed(f"load the modules ({a.client})", g.load, a.client)
         if a.mount:

@@ -21,7 +21,8 @@ In the guest: $FSID, $MONS (for mon_addr=), $MON (ip:port of mon.a), $SECRET (cl
 $ADMIN_SECRET; /etc/ceph as on a client; /lab/modules = the built .ko, /lab/src = the
 checkout, /lab/run = the folder RUN/g0 of the host (writable). RUN also holds the console
 (g0.console) and the daemons' logs (ceph/). --mount mounts at /mnt/ceph; --fill small|demo
-writes a tree through another client first.
+writes a tree through another client first, and `python3 /lab/src/tools/testing/cluster/verify.py
+/lab/run/manifest.json /mnt/ceph` in the guest compares it.
 """
 
 import argparse
