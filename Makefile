@@ -1,9 +1,56 @@
 # SPDX-License-Identifier: GPL-2.0
-# Front door: every target is a script under tools/testing.
+# Front door. Each target is a script under tools/; Kbuild has the modules' rules.
+#
+# Everything but `install` and `uninstall` runs in a Debian 13 chroot that is made
+# on first use and kept, as kernels and what is built are, under CEPH_RUST_CACHE
+# (/var/cache/ceph-rust).
+
+# The kernel to build for: stock, debug, or a prepared build folder.
+KERNEL ?= stock
+# Suites of `make kunit`, as a glob.
+SUITE ?=
+
+modules: ## libceph.ko and ceph.ko (KERNEL=stock, debug or a build folder)
+	@tools/testing/kernel/modules.sh -k $(KERNEL)
+
+install: ## put the modules under updates/ of the running kernel (SIGN_KEY=, SIGN_CERT=)
+	@tools/install.sh install
+
+uninstall: ## take them away: the C modules are back
+	@tools/install.sh uninstall
+
+demo: ## a real cluster, the stock kernel in QEMU, a mount (KEEP=1 leaves them up)
+	@tools/testing/demo.sh
+
+test: ## all tests; ends with "N passed, N failed"
+	@tools/testing/test.sh
 
 host-test: ## unit tests of the pure crates with cargo
-	tools/testing/host/run.sh
-kunit: ## KUnit suites of both modules in QEMU, on a kernel with lockdep and KASAN
-	tools/testing/kunit/run.sh $(SUITE)
+	@tools/testing/host/run.sh
 
-.PHONY: host-test kunit
+kunit: ## KUnit of both modules in QEMU, with lockdep and KASAN (SUITE=glob)
+	@tools/testing/kunit/run.sh $(SUITE)
+
+fmt: ## format the Rust code
+	@tools/testing/static/fmt.sh
+
+fmt-check: ## say what `make fmt` would change
+	@tools/testing/static/fmt.sh --check
+
+clippy: ## lints; a warning is an error
+	@tools/testing/static/clippy.sh
+
+doc: ## the crates' documentation as HTML
+	@tools/doc.sh
+
+rust-analyzer: ## rust-project.json for an editor
+	@tools/rust-analyzer.sh
+
+clean: ## remove what was built from this checkout (not toolbox and kernels)
+	@tools/testing/clean.sh
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: modules install uninstall demo test host-test kunit fmt fmt-check clippy doc \
+	rust-analyzer clean help

@@ -5,6 +5,13 @@
 //! the types of both are the same types.
 #![allow(
     clippy::all,
+    clippy::as_underscore,
+    clippy::cast_lossless,
+    clippy::ptr_as_ptr,
+    clippy::ptr_cast_constness,
+    clippy::ref_as_ptr,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unnecessary_safety_doc,
     missing_docs,
     non_camel_case_types,
     non_upper_case_globals,

@@ -80,9 +80,11 @@ impl Drop for Secret {
 
 /// Compares in a time that depends on the lengths only.
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
     // SAFETY: Both are valid for as many bytes.
-    a.len() == b.len()
-        && unsafe { !bindings::memory_differs(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) }
+    unsafe { !bindings::memory_differs(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) }
 }
 
 #[kunit_tests(kernel_ext_secret)]

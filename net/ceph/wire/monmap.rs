@@ -212,7 +212,7 @@ mod tests {
         // Every byte counts but the fields after the monitors.
         for len in 0..bytes.len() {
             let short = bytes.get(..len).ok_or(EINVAL)?;
-            assert!(MonMap::decode(short).is_err(), "{len}");
+            assert!(MonMap::decode(short).is_err());
         }
         let bytes = encode(6, 1, &[legacy])?;
         assert_eq!(MonMap::decode(&bytes).err(), Some(eaddrnotavail()));
@@ -259,7 +259,7 @@ mod tests {
             "[1.2.3.4]:1",
             "1.2.3.4:1:2",
         ] {
-            assert!(parse_addrs(bad, ',', 31).is_err(), "{bad}");
+            assert!(parse_addrs(bad, ',', 31).is_err());
         }
         assert!(parse_addrs("1.2.3.4,1.2.3.4", ',', 1).is_err());
         Ok(())

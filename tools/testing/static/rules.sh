@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Rules of the tree that no compiler checks. Prints each offence.
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+cd "$TOP"
+rc=0
+bad() { printf '%s\n' "$*"; rc=1; }
+
+# The compiler refuses unsafe code in net/ceph and fs/ceph; here: that it is told
+# to, and that nothing is meant to lift it.
+for root in net/ceph/ceph_proto.rs net/ceph/ceph_core.rs fs/ceph/ceph_fs_proto.rs fs/ceph/ceph_fs.rs; do
+	grep -qx '#!\[forbid(unsafe_code)\]' $root || bad "$root: has no #![forbid(unsafe_code)]"
+done
+# The word in comments and strings is no offence.
+unsafe=$(grep -rnwE --include='*.rs' 'unsafe' net fs | grep -vE '^[^:]+:[0-9]+: *//' |
+	grep -vE '"[^"]*\bunsafe\b[^"]*"' || true)
+[ -z "$unsafe" ] || bad "unsafe outside rust/:"$'\n'"$unsafe"
+
+# rust/ knows nothing of Ceph.
+ceph=$(grep -rniE 'ceph|\b(mds|osd|monc|mdsc|osdc)\b' rust --include='*.rs' --include='*.c' --include='*.h' |
+	grep -vE '^rust/exports.c:|knows of Ceph|<keys/ceph-type.h>' || true)
+[ -z "$ceph" ] || bad "Ceph in rust/:"$'\n'"$ceph"
+
+# The pure crates use nothing of the kernel crate but what the host has too.
+pure=$(grep -rnE 'kernel_ext|kernel::(sync|workqueue|bindings|task|fs|time|net|page|device)\b' \
+	net/ceph/wire net/ceph/machine net/ceph/crush fs/ceph/wire fs/ceph/machine 2>/dev/null || true)
+[ -z "$pure" ] || bad "pure code that is not:"$'\n'"$pure"
+
+# Each file says its licence.
+while read -r f; do
+	head -n 2 "$f" | grep -q 'SPDX-License-Identifier: GPL-2.0' || bad "$f: no SPDX line"
+done < <(find rust net fs tools -name '*.rs' -o -name '*.sh' -o -name '*.py' -o -name '*.c' -o -name '*.h')
+exit $rc

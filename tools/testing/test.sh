@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# test.sh: everything (make test). Sets up what it needs, goes on after a failure,
+# and ends with one line "N passed, N failed". Logs lie in the cache, under
+# logs/test-CHECKOUT.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need_root
+
+LOGDIR=$CACHE/logs/test-$(key "$TOP")
+mkdir -p "$LOGDIR"
+passed=0 failed=0
+
+count() { passed=$((passed + $1)) failed=$((failed + $2)); }
+
+# part NAME COUNTER COMMAND...: runs COMMAND; COUNTER prints "PASSED FAILED" for
+# its log and status.
+part() {
+	local name=$1 counter=$2 rc=0 t0 log counts
+	shift 2
+	log=$LOGDIR/$name.log
+	t0=$(now_ms)
+	set +e
+	"$@" >"$log" 2>&1 </dev/null
+	rc=$?
+	counts=$($counter "$log" $rc)
+	set -e
+	# shellcheck disable=SC2086
+	set -- $counts
+	# A part that failed as a whole counts, whatever its tests say.
+	[ $rc -eq 0 ] || [ "$2" -gt 0 ] || set -- "$1" 1
+	count "$1" "$2"
+	printf '%6d s  %-12s %5d passed, %d failed\n' $((($(now_ms) - t0) / 1000)) "$name" "$1" "$2"
+	if [ "$2" -gt 0 ]; then
+		tail -n 40 "$log" | sed 's/^/    | /'
+		echo "    log: $log"
+	fi
+}
+
+# One check, passed or failed by its status.
+as_one() { if [ "$2" -eq 0 ]; then echo 1 0; else echo 0 1; fi; }
+
+# cargo test: "test result: ok. 8 passed; 0 failed; ..." for each crate.
+as_cargo() {
+	awk '/^test result:/ { for (i = 1; i < NF; i++) { if ($(i+1) == "passed;") p += $i; if ($(i+1) == "failed;") f += $i } }
+		END { print p + 0, f + 0 }' "$1"
+}
+
+# kunit.py: "Testing complete. Ran 8 tests: passed: 7, failed: 1, crashed: 0, ..."
+as_kunit() {
+	awk '/Testing complete\. Ran/ {
+			gsub(/[,:]/, "")
+			for (i = 1; i < NF; i++) {
+				if ($i == "passed") p += $(i+1)
+				if ($i == "failed" || $i == "crashed" || $i == "errors") f += $(i+1)
+			}
+		}
+		END { print p + 0, f + 0 }' "$1"
+}
+
+# The last line "N passed, N failed".
+as_line() {
+	awk '/^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 } END { print p + 0, f + 0 }' "$1"
+}
+
+part setup as_one "$TESTING/toolbox/build.sh"
+part modules as_one "$TESTING/kernel/modules.sh"
+part host-test as_cargo "$TESTING/host/run.sh" --no-fail-fast
+part fmt as_one "$TESTING/static/fmt.sh" --check
+part clippy as_one "$TESTING/static/clippy.sh"
+part rules as_one "$TESTING/static/rules.sh"
+part panics as_one "$TESTING/static/panics.sh"
+part debug-kernel as_one "$TESTING/kernel/modules.sh" -k debug
+part kunit as_kunit "$TESTING/kunit/run.sh"
+[ ! -x "$TESTING/integration/run.sh" ] || part integration as_line "$TESTING/integration/run.sh"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
