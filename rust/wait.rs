@@ -25,7 +25,7 @@ use kernel::types::{Opaque, ScopeGuard};
 pub struct Reason {
     /// What for, such as "reply".
     pub what: &'static str,
-    /// On whom, such as "osd"; may be empty.
+    /// On whom, such as "server"; may be empty.
     pub whom: &'static str,
     /// Request, session or map number; 0 if there is none.
     pub id: u64,

@@ -73,6 +73,18 @@ pub type KVBox<T> = Box<T, KVmalloc>;
 /// `kernel::alloc::Box`.
 pub struct Box<T: ?Sized, A: Allocator>(std::boxed::Box<T>, Charge, PhantomData<A>);
 
+/// Makes the compiler as strict about borrows in a dropped container as with the
+/// kernel's, whose `Drop` may look at the elements.
+pub(crate) struct Strict<T>(PhantomData<T>);
+
+impl<T> Strict<T> {
+    const NEW: Self = Self(PhantomData);
+}
+
+impl<T> Drop for Strict<T> {
+    fn drop(&mut self) {}
+}
+
 impl<T: ?Sized + core::marker::Unsize<U>, U: ?Sized, A: Allocator> CoerceUnsized<Box<U, A>>
     for Box<T, A>
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `kernel::alloc::Vec`, which grows by the same rule as the kernel's.
-use super::{AllocError, Allocator, Box, Flags};
+use super::{AllocError, Allocator, Box, Flags, Strict};
 use crate::error::{code::EINVAL, Error};
 use crate::host::Charge;
 use core::borrow::{Borrow, BorrowMut};
@@ -13,6 +13,7 @@ use core::slice::{self, SliceIndex};
 pub struct Vec<T, A: Allocator> {
     inner: std::vec::Vec<T>,
     charge: Charge,
+    _strict: Strict<T>,
     _p: PhantomData<A>,
 }
 
@@ -22,6 +23,7 @@ impl<T, A: Allocator> Vec<T, A> {
         Self {
             inner: std::vec::Vec::new(),
             charge: Charge::NONE,
+            _strict: Strict::NEW,
             _p: PhantomData,
         }
     }
@@ -194,6 +196,7 @@ impl<T, A: Allocator, const N: usize> From<Box<[T; N], A>> for Vec<T, A> {
         Self {
             inner: (array as std::boxed::Box<[T]>).into_vec(),
             charge,
+            _strict: Strict::NEW,
             _p,
         }
     }
@@ -293,16 +296,20 @@ impl<'a, T, A: Allocator> IntoIterator for &'a mut Vec<T, A> {
 pub struct IntoIter<T, A: Allocator> {
     inner: std::vec::IntoIter<T>,
     charge: Charge,
+    _strict: Strict<T>,
     _p: PhantomData<A>,
 }
 
 impl<T, A: Allocator> IntoIter<T, A> {
     /// What is left, as a vector.
     pub fn collect(self, _: Flags) -> Vec<T, A> {
-        let Self { inner, charge, _p } = self;
+        let Self {
+            inner, charge, _p, ..
+        } = self;
         Vec {
             inner: inner.collect(),
             charge,
+            _strict: Strict::NEW,
             _p,
         }
     }
@@ -322,10 +329,13 @@ impl<T, A: Allocator> IntoIterator for Vec<T, A> {
     type Item = T;
     type IntoIter = IntoIter<T, A>;
     fn into_iter(self) -> IntoIter<T, A> {
-        let Self { inner, charge, _p } = self;
+        let Self {
+            inner, charge, _p, ..
+        } = self;
         IntoIter {
             inner: inner.into_iter(),
             charge,
+            _strict: Strict::NEW,
             _p,
         }
     }
