@@ -331,6 +331,7 @@ pub(super) const fn address_space_table() -> *const bindings::address_space_oper
         dirty_folio: Some(bindings::netfs_dirty_folio),
         release_folio: Some(bindings::netfs_release_folio),
         invalidate_folio: Some(bindings::netfs_invalidate_folio),
+        #[cfg(CONFIG_MIGRATION)]
         migrate_folio: Some(bindings::filemap_migrate_folio),
         // SAFETY: All members are nullable pointers.
         ..unsafe { MaybeUninit::zeroed().assume_init() }

@@ -131,14 +131,15 @@ impl fmt::Display for Caps {
         }
         let groups = [('A', 2, 3u32), ('L', 4, 3), ('X', 6, 3), ('F', 8, 0xff)];
         for (name, shift, mask) in groups {
-            let bits = (self.0 >> shift) & mask;
+            let mut bits = self.0.wrapping_shr(shift) & mask;
             if bits != 0 {
                 text.write_char(name)?;
             }
-            for (i, letter) in "sxcrwbal".chars().enumerate() {
-                if bits & (1 << i) != 0 {
+            for letter in "sxcrwbal".chars() {
+                if bits & 1 != 0 {
                     text.write_char(letter)?;
                 }
+                bits >>= 1;
             }
         }
         if text.len == 0 {

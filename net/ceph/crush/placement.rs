@@ -226,9 +226,10 @@ impl OsdMap {
         }
         if let Some([primary]) = self.pg_upmap_primaries().get(&pg) {
             if self.osd_weight(*primary) != 0 {
-                let osds = raw.as_mut_slice();
-                if let Some(place) = osds.iter().skip(1).position(|osd| osd == primary) {
-                    osds.swap(0, place.saturating_add(1));
+                if let Some((first, rest)) = raw.as_mut_slice().split_first_mut() {
+                    if let Some(place) = rest.iter_mut().find(|osd| *osd == primary) {
+                        core::mem::swap(first, place);
+                    }
                 }
             }
         }
