@@ -4,17 +4,23 @@
 
 use kernel::{prelude::*, sync::Arc};
 use kernel_ext::{
+    debugfs::Dir,
     global::Guard,
+    module_params,
     workqueue::{Flags, OwnedQueue},
 };
 
 pub mod auth;
 pub mod client;
+mod debugfs;
+mod keyring;
 pub mod log;
 pub mod messenger;
 pub mod mon_client;
 pub mod options;
 pub mod request;
+
+use keyring::Keyring;
 
 module! {
     type: LibCeph,
@@ -24,16 +30,28 @@ module! {
     license: "GPL",
 }
 
-/// What lives as long as the module.
+module_params! {
+    text supported_features = show_features, 0o444, "Features that this client knows";
+}
+
+fn show_features(out: &mut dyn kernel::fmt::Write) -> kernel::fmt::Result {
+    write!(out, "{:#x}", messenger::FEATURES_SUPPORTED)
+}
+
+/// What lives as long as the module; dropped in this order.
 struct LibCeph {
+    _keyring: Keyring,
     _mon_queue: Guard<Arc<OwnedQueue>>,
+    _debugfs: Guard<Dir>,
 }
 
 impl kernel::Module for LibCeph {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let mon_queue = OwnedQueue::new(c"ceph-mon", Flags::UNBOUND | Flags::MEM_RECLAIM)?;
         let module = Self {
+            _debugfs: debugfs::ROOT.set(Dir::root(c"ceph"))?,
             _mon_queue: mon_client::QUEUE.set(mon_queue)?,
+            _keyring: Keyring::new()?,
         };
         pr_info!("loaded (mon/osd proto 15/24)\n");
         Ok(module)

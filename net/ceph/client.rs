@@ -3,26 +3,31 @@
 //!
 //! Ownership goes down: the client has the messenger, the monitor client and the
 //! OSD client. [`Client::stop`] cuts, from top to bottom, what leads upwards.
-use kernel::{prelude::*, sync::Arc, time::Jiffies};
-use kernel_ext::{time, wait::WaitTable};
+use kernel::{new_mutex, prelude::*, sync::Arc, sync::Mutex, time::Jiffies};
+use kernel_ext::{debugfs::Dir, time, wait::WaitTable};
 
 use ceph_proto::wire::types::Fsid;
 
+use crate::debugfs::ClientFiles;
 use crate::log::{error, info};
 use crate::messenger::{Config, Messenger, FEATURE_MSG_AUTH};
 use crate::mon_client::{MonClient, MonDispatch};
 use crate::options::Options;
 
 /// A client of one cluster.
+#[pin_data]
 pub struct Client {
     /// As they were given.
-    pub options: Options,
+    pub options: Arc<Options>,
     /// What all connections share.
     pub messenger: Arc<Messenger>,
     /// Monitors.
     pub monc: Arc<MonClient>,
     /// The tasks that wait on behalf of this client.
     pub waits: Arc<WaitTable>,
+    /// From the first session until `stop`.
+    #[pin]
+    files: Mutex<Option<ClientFiles>>,
 }
 
 impl Client {
@@ -42,13 +47,16 @@ impl Client {
         })?;
         let waits = Arc::pin_init(WaitTable::new(), GFP_KERNEL)?;
         let monc = MonClient::new(&options, messenger.clone(), waits.clone())?;
-        let client = Self {
-            options,
-            messenger,
-            monc,
-            waits,
-        };
-        Ok(Arc::new(client, GFP_KERNEL)?)
+        Arc::pin_init(
+            try_pin_init!(Self {
+                options: Arc::new(options, GFP_KERNEL)?,
+                messenger,
+                monc,
+                waits,
+                files <- new_mutex!(None, "ceph::Client::files"),
+            }),
+            GFP_KERNEL,
+        )
     }
 
     /// Opens a session with the monitors and waits for the first maps, for as long
@@ -75,7 +83,15 @@ impl Client {
         if let Some(fsid) = self.fsid() {
             info!("client{} fsid {fsid}\n", self.global_id());
         }
+        // What debugfs cannot show is no reason to fail.
+        *self.files.lock() = ClientFiles::new(self).ok();
         Ok(())
+    }
+
+    /// This client's directory in debugfs, for the files of its user; they have to
+    /// be dropped before [`stop`](Self::stop).
+    pub fn debugfs_dir(&self) -> Option<Dir> {
+        self.files.lock().as_ref().map(ClientFiles::dir)
     }
 
     /// How long a mount waits, in jiffies; `None`: for ever.
@@ -88,6 +104,8 @@ impl Client {
 
     /// Ends everything; afterwards nothing of this client runs.
     pub fn stop(&self) {
+        let files = self.files.lock().take();
+        drop(files);
         self.monc.stop();
     }
 

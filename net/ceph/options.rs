@@ -14,7 +14,7 @@ use ceph_proto::wire::auth::{self, CryptoKey};
 use ceph_proto::wire::monmap::{parse_addrs, MAX_MON};
 use ceph_proto::wire::types::Fsid;
 
-use crate::log::warning;
+use crate::{keyring, log::warning};
 
 /// The longest time in seconds that the C client can represent.
 const MAX_SECONDS: u32 = i32::MAX as u32 / 1000;
@@ -213,7 +213,8 @@ impl Options {
                 self.set_key(key.map_err(|_| OptionError::BadSecret)?)?;
             }
             "key" => {
-                return Err(OptionError::NotBuilt(": use secret="));
+                let key = keyring::find(text()?).map_err(OptionError::NoKey)?;
+                self.set_key(key)?;
             }
             "crush_location" => self.crush_location = parse_crush_location(text()?)?,
             "read_from_replica" => {
@@ -348,6 +349,17 @@ impl fmt::Display for Escaped<'_> {
 }
 
 impl Options {
+    /// What [`print`](Self::print) prints.
+    pub fn shown(&self, all: bool) -> impl fmt::Display + '_ {
+        struct Shown<'a>(&'a Options, bool);
+        impl fmt::Display for Shown<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.print(f, self.1)
+            }
+        }
+        Shown(self, all)
+    }
+
     /// Prints what differs from the defaults, separated by commas, in the C
     /// client's order; with `all` also what file systems show as their own.
     pub fn print(&self, out: &mut dyn Write, all: bool) -> fmt::Result {
@@ -454,7 +466,7 @@ fn parse_crush_location(text: &str) -> Parsed<KVec<(KVec<u8>, KVec<u8>)>> {
 #[kunit_tests(ceph_options)]
 mod tests {
     use super::*;
-    use crate::log::warning;
+    use crate::{keyring, log::warning};
 
     struct Text([u8; 256], usize);
 
@@ -488,7 +500,7 @@ mod tests {
             ("abort_on_full", None),
             ("mount_timeout", Some("0x10")),
         ] {
-            assert_eq!(options.parse(name, value), Ok(()), "{name}");
+            assert_eq!(options.parse(name, value), Ok(()));
         }
         let text = shown(&options, true);
         let want: &[u8] = b"name=a\\040user,secret=<hidden>,crush_location=host:h1|rack:r1,\
@@ -515,10 +527,7 @@ mod tests {
             ("crush_location", Some("a:b|a:b")),
         ] {
             let error = options.parse(name, value);
-            assert!(
-                error.is_err() && error != Err(OptionError::Unknown),
-                "{name}"
-            );
+            assert!(error.is_err() && error != Err(OptionError::Unknown));
         }
         assert_eq!(options.parse("rasize", None), Err(OptionError::Unknown));
         assert!(options
