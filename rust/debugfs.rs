@@ -280,7 +280,7 @@ mod tests {
         // The entries keep the directory.
         drop(dir);
         drop((file, link, number));
-        assert!(shared.into_unique_or_drop().is_some());
+        assert!(Arc::into_unique_or_drop(shared).is_some());
         Ok(())
     }
 }

@@ -33,7 +33,7 @@ pub fn reached(when: Jiffies) -> bool {
 
 /// Seconds in jiffies; more than the kernel can wait for becomes the maximum.
 pub fn secs(secs: u64) -> Jiffies {
-    usize::try_from(secs.saturating_mul(u64::from(bindings::HZ)))
+    usize::try_from(secs.saturating_mul(u64::from(bindings::CONFIG_HZ)))
         .unwrap_or(usize::MAX)
         .min(isize::MAX as usize / 2)
 }
@@ -42,12 +42,12 @@ pub fn secs(secs: u64) -> Jiffies {
 pub fn msecs(msecs: u64) -> Jiffies {
     let whole = secs(msecs / 1000);
     // The rest is below 1000, so below HZ jiffies.
-    whole + ((msecs % 1000) * u64::from(bindings::HZ)).div_ceil(1000) as usize
+    whole + ((msecs % 1000) * u64::from(bindings::CONFIG_HZ)).div_ceil(1000) as usize
 }
 
 /// Jiffies in milliseconds.
 pub fn to_msecs(jiffies: Jiffies) -> u64 {
-    (jiffies as u64).saturating_mul(1000) / u64::from(bindings::HZ)
+    (jiffies as u64).saturating_mul(1000) / u64::from(bindings::CONFIG_HZ)
 }
 
 #[kunit_tests(kernel_ext_time)]

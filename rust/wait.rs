@@ -323,3 +323,92 @@ impl WaitQueue {
         }
     }
 }
+
+#[kunit_tests(kernel_ext_wait)]
+mod tests {
+    use super::*;
+    use crate::workqueue::{Flags, OwnedQueue};
+    use kernel::sync::atomic::{Acquire, Atomic, Release};
+    use kernel::sync::Arc;
+
+    #[pin_data]
+    struct Shared {
+        #[pin]
+        waits: WaitTable,
+        #[pin]
+        done: Completion,
+        #[pin]
+        queue: WaitQueue,
+        stage: Atomic<i32>,
+    }
+
+    fn shared() -> Result<Arc<Shared>> {
+        Arc::pin_init(
+            pin_init!(Shared {
+                waits <- WaitTable::new(),
+                done <- Completion::new(),
+                queue <- new_wait_queue!("kernel_ext_test"),
+                stage: Atomic::new(0),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    const REASON: Reason = Reason {
+        what: "test",
+        whom: "",
+        id: 7,
+        ino: 0,
+    };
+
+    #[test]
+    fn completion() -> Result {
+        let s = shared()?;
+        assert!(!s.done.is_done());
+        assert!(matches!(s.done.wait(&s.waits, REASON, Some(1)), Err(e) if e == ETIMEDOUT));
+        s.done.complete_all();
+        s.done.wait(&s.waits, REASON, None)?;
+        s.done.reinit();
+        assert!(!s.done.is_done());
+        assert_eq!(s.waits.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn waiters_are_listed() -> Result {
+        let s = shared()?;
+        let work = OwnedQueue::new(c"kext_test", Flags::UNBOUND)?;
+        let other = s.clone();
+        work.try_spawn(GFP_KERNEL, move || {
+            let _ = other.done.wait(&other.waits, REASON, None);
+            other.stage.store(2, Release);
+            other.queue.wake_all();
+        })?;
+        // Wakes nobody: until the other task has registered, only time helps.
+        let listed = s
+            .queue
+            .wait_until(&s.waits, REASON, Some(time::msecs(20)), || false);
+        assert!(matches!(listed, Err(e) if e == ETIMEDOUT));
+        let mut seen = None;
+        s.waits
+            .for_each(|pid, _, reason, _| seen = Some((pid, reason.id)));
+        assert!(matches!(seen, Some((pid, 7)) if pid != task::current_pid()));
+        s.done.complete_all();
+        s.queue
+            .wait_until(&s.waits, REASON, None, || s.stage.load(Acquire) == 2)?;
+        assert_eq!(s.waits.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn nested_and_out_of_order() -> Result {
+        let s = shared()?;
+        s.waits.during(REASON, || {
+            assert_eq!(s.waits.count(), 1);
+            s.waits.during(REASON, || assert_eq!(s.waits.count(), 2));
+            assert_eq!(s.waits.count(), 1);
+        });
+        assert_eq!(s.waits.count(), 0);
+        Ok(())
+    }
+}

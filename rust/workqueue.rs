@@ -414,3 +414,127 @@ where
         unsafe { bindings::work_is_pending(&raw mut (*Self::of(Arc::as_ptr(this))).work) }
     }
 }
+
+#[kunit_tests(kernel_ext_workqueue)]
+mod tests {
+    use super::*;
+    use crate::time;
+    use kernel::sync::atomic::{Atomic, Relaxed};
+    use kernel::sync::Completion;
+
+    #[pin_data]
+    struct Counter {
+        #[pin]
+        now: DelayedTask<Counter, 1>,
+        #[pin]
+        again: DelayedTask<Counter, 2>,
+        runs: Atomic<i32>,
+        #[pin]
+        ran: Completion,
+    }
+
+    impl_has_delayed_task! {
+        impl HasDelayedTask<1> for Counter { self.now }
+        impl HasDelayedTask<2> for Counter { self.again }
+    }
+
+    impl TaskHandler<1> for Counter {
+        fn run(this: Arc<Self>) {
+            this.runs.fetch_add(1, Relaxed);
+            this.ran.complete_all();
+        }
+    }
+
+    impl TaskHandler<2> for Counter {
+        fn run(this: Arc<Self>) {
+            this.runs.fetch_add(100, Relaxed);
+            DelayedTask::<Self, 2>::queue_delayed(this, 1);
+        }
+    }
+
+    fn counter(queue: &Arc<OwnedQueue>) -> Result<Arc<Counter>> {
+        Arc::pin_init(
+            pin_init!(Counter {
+                now <- new_delayed_task!(queue.clone(), "Counter::now"),
+                again <- new_delayed_task!(queue.clone(), "Counter::again"),
+                runs: Atomic::new(0),
+                ran <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    #[test]
+    fn runs_once_for_each_queueing() -> Result {
+        let queue = OwnedQueue::new(c"kext_test", Flags::UNBOUND | Flags::MEM_RECLAIM)?;
+        let c = counter(&queue)?;
+        assert!(DelayedTask::<_, 1>::queue(c.clone()));
+        queue.flush();
+        assert_eq!(c.runs.load(Relaxed), 1);
+        assert!(DelayedTask::<_, 1>::queue_delayed(
+            c.clone(),
+            time::secs(3600)
+        ));
+        assert!(!DelayedTask::<_, 1>::queue(c.clone()));
+        assert!(DelayedTask::<_, 1>::is_pending(&c));
+        assert!(!DelayedTask::<_, 1>::mod_delayed(c.clone(), 0));
+        queue.flush();
+        assert!(DelayedTask::<_, 1>::cancel_sync(&c).is_none());
+        assert_eq!(c.runs.load(Relaxed), 2);
+        // All references came back.
+        assert!(Arc::into_unique_or_drop(c).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn cancelling_gives_the_reference_back() -> Result {
+        let queue = OwnedQueue::new(c"kext_test", Flags::ORDERED)?;
+        let c = counter(&queue)?;
+        assert!(DelayedTask::<_, 1>::mod_delayed(
+            c.clone(),
+            time::secs(3600)
+        ));
+        assert!(!DelayedTask::<_, 1>::mod_delayed(
+            c.clone(),
+            time::secs(1800)
+        ));
+        let back = DelayedTask::<_, 1>::cancel_sync(&c).ok_or(EINVAL)?;
+        assert!(Arc::ptr_eq(&back, &c));
+        assert!(DelayedTask::<_, 1>::cancel(&c).is_none());
+        drop(back);
+        assert_eq!(c.runs.load(Relaxed), 0);
+        assert!(Arc::into_unique_or_drop(c).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn cancelling_one_that_requeues_itself() -> Result {
+        let queue = OwnedQueue::new(c"kext_test", Flags::UNBOUND)?;
+        for _ in 0..20 {
+            let c = counter(&queue)?;
+            assert!(DelayedTask::<_, 2>::queue(c.clone()));
+            DelayedTask::<_, 1>::queue_delayed(c.clone(), 3);
+            c.ran.wait_for_completion();
+            DelayedTask::<_, 2>::cancel_sync(&c);
+            DelayedTask::<_, 1>::cancel_sync(&c);
+            assert!(!DelayedTask::<_, 2>::is_pending(&c));
+            assert!(Arc::into_unique_or_drop(c).is_some());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn closures() -> Result {
+        let queue = OwnedQueue::new(c"kext_test", Flags::UNBOUND)?;
+        let runs = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        for _ in 0..3 {
+            let runs = runs.clone();
+            queue.try_spawn(GFP_KERNEL, move || {
+                runs.fetch_add(1, Relaxed);
+            })?;
+        }
+        drop(queue);
+        assert_eq!(runs.load(Relaxed), 3);
+        Ok(())
+    }
+}

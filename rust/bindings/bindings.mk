@@ -30,7 +30,7 @@ endif
 quiet_cmd_ext_bindgen = BINDGEN $@
       cmd_ext_bindgen = \
 	$(BINDGEN) $< $(bindgen_target_flags) --rust-target 1.85 \
-		--use-core --with-derive-default --ctypes-prefix ffi --no-layout-tests \
+		--use-core --with-derive-default --ctypes-prefix ffi \
 		--no-debug '.*' --enable-function-attribute-detection \
 		-o $@ -- $(ext_bindgen_c_flags) -fno-builtin -D__BINDGEN__ -DMODULE \
 		$(bindgen_target_cflags) $(bindgen_target_extra)

@@ -3,22 +3,30 @@
 #include <net/net_namespace.h>
 #include <linux/nsproxy.h>
 
-__rust_helper void rust_helper_sock_callbacks_write_lock(struct sock *sk)
+/*
+ * Exchanges the callbacks of @sk and what they are given. When this returns, no
+ * callback between sock_hooks_begin() and sock_hooks_end() uses the old ones.
+ */
+__rust_helper void rust_helper_sock_swap_hooks(struct sock *sk, void *user_data,
+					       void (**data_ready)(struct sock *),
+					       void (**write_space)(struct sock *),
+					       void (**state_change)(struct sock *))
 {
 	write_lock_bh(&sk->sk_callback_lock);
-}
-
-__rust_helper void rust_helper_sock_callbacks_write_unlock(struct sock *sk)
-{
+	sk->sk_user_data = user_data;
+	swap(sk->sk_data_ready, *data_ready);
+	swap(sk->sk_write_space, *write_space);
+	swap(sk->sk_state_change, *state_change);
 	write_unlock_bh(&sk->sk_callback_lock);
 }
 
-__rust_helper void rust_helper_sock_callbacks_read_lock(struct sock *sk)
+__rust_helper void *rust_helper_sock_hooks_begin(struct sock *sk)
 {
 	read_lock_bh(&sk->sk_callback_lock);
+	return sk->sk_user_data;
 }
 
-__rust_helper void rust_helper_sock_callbacks_read_unlock(struct sock *sk)
+__rust_helper void rust_helper_sock_hooks_end(struct sock *sk)
 {
 	read_unlock_bh(&sk->sk_callback_lock);
 }

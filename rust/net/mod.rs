@@ -4,6 +4,7 @@
 mod namespace;
 mod skb;
 mod socket;
+mod socket_test;
 
 pub use namespace::Net;
 pub use skb::SkbChunk;

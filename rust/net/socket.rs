@@ -83,9 +83,9 @@ const IPPROTO_TCP: i32 = 6;
 
 type Callback = Option<unsafe extern "C" fn(*mut bindings::sock)>;
 
-/// What `sk_user_data` points to while our callbacks are installed.
+/// The C functions that are not installed: ours before [`Socket::connect`] and
+/// after `Drop`, else those that were there.
 struct Hooks {
-    callbacks: Arc<dyn SocketCallbacks>,
     data_ready: Callback,
     write_space: Callback,
     state_change: Callback,
@@ -96,25 +96,25 @@ struct Hooks {
 /// # Invariants
 ///
 /// `sock` is a live socket that only we release. Until then its `sk_user_data` is
-/// `hooks`, changed only under `sk_callback_lock` held for writing.
+/// the address in `callbacks`.
 pub struct Socket {
     sock: NonNull<bindings::socket>,
-    hooks: KBox<Hooks>,
+    hooks: Hooks,
+    callbacks: KBox<Arc<dyn SocketCallbacks>>,
     _net: Net,
 }
 
-// SAFETY: Sockets are used from any thread; `Hooks` only holds a `Send + Sync`
-// object and function pointers.
+// SAFETY: Sockets are used from any thread; the callbacks are `Send + Sync`.
 unsafe impl Send for Socket {}
 // SAFETY: As above; the socket has its own lock.
 unsafe impl Sync for Socket {}
 
 /// Room for any socket address.
 #[repr(C, align(8))]
-struct RawAddr([u8; 128]);
+pub(super) struct RawAddr([u8; 128]);
 
 impl RawAddr {
-    fn new(addr: &SocketAddr) -> (Self, usize) {
+    pub(super) fn new(addr: &SocketAddr) -> (Self, usize) {
         let mut raw = [0; 128];
         let mut put = |at: usize, bytes: &[u8]| {
             for (to, from) in raw.iter_mut().skip(at).zip(bytes) {
@@ -140,7 +140,7 @@ impl RawAddr {
         (Self(raw), len)
     }
 
-    fn get(&self) -> Option<SocketAddr> {
+    pub(super) fn get(&self) -> Option<SocketAddr> {
         fn at<const N: usize>(raw: &[u8; 128], pos: usize) -> Option<[u8; N]> {
             raw.get(pos..pos.checked_add(N)?)?.try_into().ok()
         }
@@ -177,15 +177,12 @@ impl Socket {
         callbacks: Arc<dyn SocketCallbacks>,
         nodelay: bool,
     ) -> Result<Self> {
-        let hooks = KBox::new(
-            Hooks {
-                callbacks,
-                data_ready: None,
-                write_space: None,
-                state_change: None,
-            },
-            GFP_KERNEL,
-        )?;
+        let callbacks = KBox::new(callbacks, GFP_KERNEL)?;
+        let hooks = Hooks {
+            data_ready: Some(data_ready),
+            write_space: Some(write_space),
+            state_change: Some(state_change),
+        };
         let family = if addr.is_ipv4() {
             bindings::AF_INET
         } else {
@@ -195,7 +192,7 @@ impl Socket {
         // SAFETY: We hold the namespace; `sock` is valid for writes.
         to_result(unsafe {
             bindings::sock_create_kern(
-                net.as_ptr().cast(),
+                net.as_ptr(),
                 family as i32,
                 bindings::sock_type_SOCK_STREAM as i32,
                 IPPROTO_TCP,
@@ -204,22 +201,26 @@ impl Socket {
         })?;
         let sock = NonNull::new(sock).ok_or(ENOMEM)?;
 
-        // INVARIANT: A new socket, and `install` sets `sk_user_data`.
+        // INVARIANT: A new socket, and `swap_hooks` sets `sk_user_data`.
         let mut this = Self {
             sock,
             hooks,
+            callbacks,
             _net: net.clone(),
         };
         // SAFETY: The socket is live and nobody else knows it yet. Its timers may
         // outlive its release, so from here on it counts as a user of the namespace.
         unsafe {
-            bindings::sk_net_refcnt_upgrade(this.sk().cast());
-            bindings::sock_prepare_for_reclaim(this.sk().cast());
+            bindings::sk_net_refcnt_upgrade(this.sk());
+            bindings::sock_prepare_for_reclaim(this.sk());
             if nodelay {
-                bindings::tcp_sock_set_nodelay(this.sk().cast());
+                bindings::tcp_sock_set_nodelay(this.sk());
             }
         }
-        this.install();
+        let callbacks = ptr::from_ref::<Arc<dyn SocketCallbacks>>(&this.callbacks)
+            .cast_mut()
+            .cast();
+        this.swap_hooks(callbacks);
 
         let (mut raw, len) = RawAddr::new(&addr);
         // SAFETY: The address is valid for `len` bytes.
@@ -239,23 +240,23 @@ impl Socket {
 
     fn sk(&self) -> *mut bindings::sock {
         // SAFETY: The socket is live; `sk` does not change.
-        unsafe { (*self.sock.as_ptr()).sk.cast() }
+        unsafe { (*self.sock.as_ptr()).sk }
     }
 
-    fn install(&mut self) {
+    /// Exchanges the socket's callbacks with those in `hooks`.
+    fn swap_hooks(&mut self, user_data: *mut kernel::ffi::c_void) {
         let sk = self.sk();
-        // SAFETY: `sk` is live, and its callbacks are guarded by the lock that is
-        // held. The hooks live in a box until `Drop` takes them out again.
+        let hooks = &mut self.hooks;
+        // SAFETY: `sk` is live; the function takes the lock that guards the
+        // callbacks. Nobody reads these fields of `hooks` but we.
         unsafe {
-            bindings::sock_callbacks_write_lock(sk.cast());
-            self.hooks.data_ready = (*sk).sk_data_ready;
-            self.hooks.write_space = (*sk).sk_write_space;
-            self.hooks.state_change = (*sk).sk_state_change;
-            (*sk).sk_user_data = ptr::from_ref::<Hooks>(&self.hooks).cast_mut().cast();
-            (*sk).sk_data_ready = Some(data_ready);
-            (*sk).sk_write_space = Some(write_space);
-            (*sk).sk_state_change = Some(state_change);
-            bindings::sock_callbacks_write_unlock(sk.cast());
+            bindings::sock_swap_hooks(
+                sk,
+                user_data,
+                &mut hooks.data_ready,
+                &mut hooks.write_space,
+                &mut hooks.state_change,
+            );
         }
     }
 
@@ -325,12 +326,12 @@ impl Socket {
         // only one to call `receive`.
         let ret = unsafe {
             let sk = self.sk();
-            bindings::sock_lock(sk.cast());
+            bindings::sock_lock(sk);
             let ret = match (*(*self.sock.as_ptr()).ops).read_sock {
-                Some(read_sock) => read_sock(sk.cast(), &mut desc, Some(receive)),
+                Some(read_sock) => read_sock(sk, &mut desc, Some(receive)),
                 None => errno::eopnotsupp().to_errno(),
             };
-            bindings::release_sock(sk.cast());
+            bindings::release_sock(sk);
             ret
         };
         ctx.result?;
@@ -341,13 +342,13 @@ impl Socket {
     /// Whether the peer will send no more than what is in the queue.
     pub fn peer_closed(&self) -> bool {
         // SAFETY: The socket is live.
-        unsafe { bindings::sock_peer_closed(self.sk().cast()) }
+        unsafe { bindings::sock_peer_closed(self.sk()) }
     }
 
     /// The connection's state.
     pub fn state(&self) -> TcpState {
         // SAFETY: The socket is live.
-        TcpState::from_raw(unsafe { bindings::sock_state(self.sk().cast()) })
+        TcpState::from_raw(unsafe { bindings::sock_state(self.sk()) })
     }
 
     /// The pending error of the socket (`SO_ERROR`), which is cleared.
@@ -357,7 +358,7 @@ impl Socket {
     /// That error, such as `ECONNREFUSED` or `ETIMEDOUT`.
     pub fn take_error(&self) -> Result {
         // SAFETY: The socket is live.
-        to_result(unsafe { bindings::sock_take_error(self.sk().cast()) })
+        to_result(unsafe { bindings::sock_take_error(self.sk()) })
     }
 
     /// Our own address in this connection.
@@ -388,19 +389,11 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let sk = self.sk();
-        // SAFETY: `sk` is live. The callbacks hold the lock for reading while they
-        // use the hooks, so after this none does. One that has been called but not
-        // got the lock yet finds no hooks; it ends before sock_release() gets the
-        // socket's own lock, in which the stack calls them.
-        unsafe {
-            bindings::sock_callbacks_write_lock(sk.cast());
-            (*sk).sk_user_data = ptr::null_mut();
-            (*sk).sk_data_ready = self.hooks.data_ready;
-            (*sk).sk_write_space = self.hooks.write_space;
-            (*sk).sk_state_change = self.hooks.state_change;
-            bindings::sock_callbacks_write_unlock(sk.cast());
-        }
+        // The callbacks hold the lock for reading while they use the hooks, so after
+        // this none does. One that has been called but not got the lock yet finds no
+        // hooks; it ends before sock_release() gets the socket's own lock, in which
+        // the stack calls them.
+        self.swap_hooks(ptr::null_mut());
         self.shutdown();
         // SAFETY: By the invariants only we release it.
         unsafe { bindings::sock_release(self.sock.as_ptr()) }
@@ -444,41 +437,41 @@ unsafe extern "C" fn receive(
     taken as i32
 }
 
-/// Calls `f` with the hooks of `sk`, if they are (still) installed.
+/// Calls `f` with the callbacks for `sk`, if they are (still) installed.
 ///
 /// # Safety
 ///
-/// `sk` is valid and its `sk_user_data` is null or points to [`Hooks`].
-unsafe fn with_hooks(sk: *mut bindings::sock, f: impl FnOnce(&Hooks)) {
+/// `sk` is a socket with the hooks of a [`Socket`], or had them until just now.
+unsafe fn with_callbacks(sk: *mut bindings::sock, f: impl FnOnce(&dyn SocketCallbacks)) {
     // SAFETY: `sk` is valid. `Socket::drop` takes the hooks away under the lock
     // held for writing, so they live while we hold it for reading.
     unsafe {
-        bindings::sock_callbacks_read_lock(sk.cast());
-        if let Some(hooks) = (*sk).sk_user_data.cast::<Hooks>().as_ref() {
-            f(hooks);
+        let data = bindings::sock_hooks_begin(sk);
+        if let Some(callbacks) = data.cast::<Arc<dyn SocketCallbacks>>().as_ref() {
+            f(&**callbacks);
         }
-        bindings::sock_callbacks_read_unlock(sk.cast());
+        bindings::sock_hooks_end(sk);
     }
 }
 
 /// # Safety
 ///
-/// Called by the network stack for a socket that [`Socket::install`] prepared.
+/// Called by the network stack for a socket with the hooks of a [`Socket`].
 unsafe extern "C" fn data_ready(sk: *mut bindings::sock) {
     // SAFETY: By the requirement.
-    unsafe { with_hooks(sk, |hooks| hooks.callbacks.data_ready()) }
+    unsafe { with_callbacks(sk, |callbacks| callbacks.data_ready()) }
 }
 
 /// # Safety
 ///
-/// Called by the network stack for a socket that [`Socket::install`] prepared.
+/// Called by the network stack for a socket with the hooks of a [`Socket`].
 unsafe extern "C" fn write_space(sk: *mut bindings::sock) {
     // SAFETY: By the requirement. The stack keeps SOCK_NOSPACE set, and calls
     // again, until there is enough space for us to clear it.
     unsafe {
-        with_hooks(sk, |hooks| {
-            if bindings::sock_take_nospace(sk.cast()) {
-                hooks.callbacks.write_space();
+        with_callbacks(sk, |callbacks| {
+            if bindings::sock_take_nospace(sk) {
+                callbacks.write_space();
             }
         })
     }
@@ -486,13 +479,12 @@ unsafe extern "C" fn write_space(sk: *mut bindings::sock) {
 
 /// # Safety
 ///
-/// Called by the network stack for a socket that [`Socket::install`] prepared.
+/// Called by the network stack for a socket with the hooks of a [`Socket`].
 unsafe extern "C" fn state_change(sk: *mut bindings::sock) {
     // SAFETY: By the requirement.
     unsafe {
-        with_hooks(sk, |hooks| {
-            let state = TcpState::from_raw(bindings::sock_state(sk.cast()));
-            hooks.callbacks.state_change(state);
+        with_callbacks(sk, |callbacks| {
+            callbacks.state_change(TcpState::from_raw(bindings::sock_state(sk)));
         })
     }
 }
