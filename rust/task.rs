@@ -27,6 +27,38 @@ pub fn fatal_signal_pending() -> bool {
     unsafe { bindings::current_fatal_signal_pending() }
 }
 
+/// `__NEW_UTS_LEN` and a NUL.
+const UTS_LEN: usize = 65;
+
+fn uts(get: unsafe extern "C" fn(*mut kernel::ffi::c_char)) -> Result<KVec<u8>> {
+    let mut buf = [0u8; UTS_LEN];
+    // SAFETY: The callers below name functions that write UTS_LEN bytes.
+    unsafe { get(buf.as_mut_ptr().cast()) };
+    let mut name = KVec::new();
+    for byte in buf.iter().take_while(|byte| **byte != 0) {
+        name.push(*byte, GFP_KERNEL)?;
+    }
+    Ok(name)
+}
+
+/// The host name, in the UTS namespace of the current task.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn node_name() -> Result<KVec<u8>> {
+    uts(bindings::utsname_node)
+}
+
+/// The release of the running kernel, as `uname -r` prints it.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn kernel_release() -> Result<KVec<u8>> {
+    uts(bindings::utsname_release)
+}
+
 /// A task's command name.
 #[derive(Clone, Copy)]
 pub struct Comm([u8; COMM_LEN]);

@@ -2,8 +2,15 @@
 //! The Ceph file system.
 #![forbid(unsafe_code)]
 
-use kernel::prelude::*;
-use kernel_ext::module_params;
+use kernel::{prelude::*, sync::Arc};
+use kernel_ext::{
+    fs::Registration,
+    global::{Global, Guard},
+    module_params,
+    workqueue::{Flags, OwnedQueue},
+};
+
+use super_block::CephFs;
 
 module! {
     type: Ceph,
@@ -25,13 +32,35 @@ module_params! {
     bool enable_unsafe_idmap = false, 0o644, "allow idmapped mounts with MDSs that do not support them (default: off)";
 }
 
+mod dentry;
+mod fs_client;
+mod inode;
 mod mds_client;
+#[path = "super.rs"]
+mod super_block;
 
-struct Ceph;
+/// The queue of the periodic work of all mounts.
+static QUEUE: Global<Arc<OwnedQueue>> = Global::new();
+
+/// [`QUEUE`], which is there as long as the module.
+fn queue() -> Result<Arc<OwnedQueue>> {
+    QUEUE.get().ok_or(ENODEV)
+}
+
+/// What lives as long as the module; dropped in this order.
+struct Ceph {
+    _registration: Registration<CephFs>,
+    _queue: Guard<Arc<OwnedQueue>>,
+}
 
 impl kernel::Module for Ceph {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        pr_info!("loaded\n");
-        Ok(Ceph)
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        let queue = QUEUE.set(OwnedQueue::new(c"ceph-mds", Flags::UNBOUND)?)?;
+        let module = Self {
+            _registration: Registration::new(module)?,
+            _queue: queue,
+        };
+        pr_info!("loaded (mds proto 32)\n");
+        Ok(module)
     }
 }

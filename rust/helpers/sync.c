@@ -2,6 +2,7 @@
 #include <linux/completion.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/signal.h>
+#include <linux/utsname.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
@@ -57,4 +58,16 @@ __rust_helper bool rust_helper_print_ratelimit(void)
 				      DEFAULT_RATELIMIT_BURST);
 
 	return __ratelimit(&state);
+}
+
+/* The strings have at most __NEW_UTS_LEN bytes and a NUL. */
+__rust_helper void rust_helper_utsname_node(char *buf)
+{
+	/* uts_sem is not exported: a name that is being set may come out mixed. */
+	strscpy_pad(buf, utsname()->nodename, __NEW_UTS_LEN + 1);
+}
+
+__rust_helper void rust_helper_utsname_release(char *buf)
+{
+	strscpy_pad(buf, init_utsname()->release, __NEW_UTS_LEN + 1);
 }
