@@ -49,6 +49,8 @@ pub mod param;
 mod registration;
 pub mod stat;
 pub mod super_block;
+#[cfg(CONFIG_KUNIT = "y")]
+mod test;
 
 pub use context::FsContext;
 pub use dentry::{Dentry, DentryRef};

@@ -274,6 +274,12 @@ impl<T: FileSystem> Uncounted<T> {
         )
     }
 
+    /// The number of pages in the page cache.
+    pub fn nr_pages(&self) -> usize {
+        // SAFETY: The mapping lives as long as the inode.
+        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_data.nrpages) }
+    }
+
     /// The data of the super block; `None` if that is dead, which only RCU walk can see.
     pub fn super_data(&self) -> Option<&T::Super> {
         // SAFETY: The super block outlives its inodes, and its data is freed after a
@@ -411,12 +417,6 @@ impl<T: FileSystem> Inode<T> {
         kernel::error::to_result(unsafe {
             bindings::invalidate_inode_pages2(&raw mut (*self.as_ptr()).i_data)
         })
-    }
-
-    /// The number of pages in the page cache.
-    pub fn nr_pages(&self) -> usize {
-        // SAFETY: The mapping lives as long as the inode.
-        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_data.nrpages) }
     }
 
     /// Drops the dentries of the inode that nobody uses. May sleep.

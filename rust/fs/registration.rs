@@ -30,6 +30,8 @@ pub(super) struct Inner {
     pub(super) cache: *mut bindings::kmem_cache,
     /// Where the last puts of inodes run.
     pub(super) queue: *mut bindings::workqueue_struct,
+    /// The lock class keys of `fs_type` are registered.
+    has_keys: bool,
 }
 
 // SAFETY: The registration can be dropped by any task.
@@ -71,12 +73,18 @@ impl<T: FileSystem> Registration<T> {
             }),
             cache,
             queue,
+            has_keys: false,
         };
         // From here on `Drop for Inner` frees the cache and the queue.
         if inner.queue.is_null() {
             return Err(ENOMEM);
         }
-        let inner = KBox::pin(inner, GFP_KERNEL)?;
+        let mut inner = KBox::new(inner, GFP_KERNEL)?;
+        // SAFETY: The memory is ours and stays where it is until `Inner` is dropped, which
+        // undoes this. No lock has a key of it yet.
+        unsafe { bindings::fs_type_register_keys(inner.fs_type.get()) };
+        inner.has_keys = true;
+        let inner = KBox::into_pin(inner);
         // SAFETY: It is initialised, and stays where it is until it is unregistered.
         to_result(unsafe { bindings::register_filesystem(inner.fs_type.get()) })?;
         // INVARIANT: Just registered.
@@ -84,6 +92,12 @@ impl<T: FileSystem> Registration<T> {
             inner,
             _p: PhantomData,
         })
+    }
+
+    /// The C object.
+    #[cfg(CONFIG_KUNIT = "y")]
+    pub(super) fn fs_type(&self) -> *mut bindings::file_system_type {
+        self.inner.fs_type.get()
     }
 }
 
@@ -116,6 +130,9 @@ impl Drop for Inner {
             bindings::kmem_cache_destroy(self.cache);
             if !self.queue.is_null() {
                 bindings::destroy_workqueue(self.queue);
+            }
+            if self.has_keys {
+                bindings::fs_type_unregister_keys(self.fs_type.get());
             }
         }
         self.cache = ptr::null_mut();

@@ -119,3 +119,47 @@ __rust_helper bool rust_helper_dir_emit_dots(struct file *file, struct dir_conte
 {
 	return dir_emit_dots(file, ctx);
 }
+
+#if IS_ENABLED(CONFIG_KUNIT)
+__rust_helper const struct cred *rust_helper_test_current_cred(void)
+{
+	return current_cred();
+}
+
+__rust_helper struct dentry *rust_helper_test_lookup(struct qstr *name, struct dentry *dir)
+{
+	return lookup_noperm_positive_unlocked(name, dir);
+}
+
+__rust_helper int rust_helper_vfs_parse_fs_cstr(struct fs_context *fc, const char *key,
+						const char *value)
+{
+	return vfs_parse_fs_string(fc, key, value);
+}
+#endif
+
+static void for_each_fs_key(struct file_system_type *fs_type, void (*f)(struct lock_class_key *))
+{
+	int i;
+
+	f(&fs_type->s_lock_key);
+	f(&fs_type->s_umount_key);
+	f(&fs_type->s_vfs_rename_key);
+	for (i = 0; i < SB_FREEZE_LEVELS; i++)
+		f(&fs_type->s_writers_key[i]);
+	f(&fs_type->i_lock_key);
+	f(&fs_type->i_mutex_key);
+	f(&fs_type->invalidate_lock_key);
+	f(&fs_type->i_mutex_dir_key);
+}
+
+/* Lockdep wants to know of keys that are not in static memory. */
+__rust_helper void rust_helper_fs_type_register_keys(struct file_system_type *fs_type)
+{
+	for_each_fs_key(fs_type, lockdep_register_key);
+}
+
+__rust_helper void rust_helper_fs_type_unregister_keys(struct file_system_type *fs_type)
+{
+	for_each_fs_key(fs_type, lockdep_unregister_key);
+}

@@ -1,0 +1,531 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A file system with one file, one link and one directory, mounted and read in a test.
+//! It is also the example of how the parts go together.
+
+use super::context::{self, FsContext, Sget};
+use super::dentry::{self, Child, DentryData, LookupFlags};
+use super::file::{self, DirContext, EntryType, OpenFile, Opening, ReadIter};
+use super::inode::{self, Access, GenericPermission, Got, Inode, InodeData, InodeRef};
+use super::netfs::{self, Subrequest};
+use super::param::{EnumTable, Named, ParamSpec, ParamTable, Value};
+use super::stat::{GetAttr, StatFs, Time};
+use super::super_block::{self, Locked};
+use super::{Dentry, FileSystem, Flags, Registration, SuperBlock};
+use crate::bindings;
+use core::ptr;
+use kernel::error::{from_err_ptr, to_result};
+use kernel::ffi::{c_int, c_uint};
+use kernel::prelude::*;
+use kernel::str::CStr;
+use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+
+/// Inodes that are alive; all must be gone in the end.
+static INODES: Atomic<i32> = Atomic::new(0);
+/// Likewise super blocks.
+static SUPERS: Atomic<i32> = Atomic::new(0);
+
+struct TestFs;
+
+struct Super {
+    size: u32,
+}
+
+impl Drop for Super {
+    fn drop(&mut self) {
+        SUPERS.fetch_sub(1, Relaxed);
+    }
+}
+
+struct Node {
+    evicted: Atomic<i32>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        INODES.fetch_sub(1, Relaxed);
+    }
+}
+
+impl InodeData for Node {
+    type Key = u64;
+
+    fn hash(key: &u64) -> u64 {
+        *key
+    }
+
+    fn ino(key: &u64) -> u64 {
+        *key
+    }
+
+    fn init() -> impl PinInit<Self, Error> {
+        INODES.fetch_add(1, Relaxed);
+        Ok(Node {
+            evicted: Atomic::new(0),
+        })
+    }
+}
+
+struct Lease(Atomic<i32>);
+
+impl DentryData for Lease {
+    fn init() -> impl PinInit<Self, Error> {
+        Ok(Lease(Atomic::new(1)))
+    }
+}
+
+impl FileSystem for TestFs {
+    const NAME: &'static CStr = c"rust_test_fs";
+    const FLAGS: Flags = Flags::ALLOW_IDMAP;
+    type Super = Super;
+    type Inode = Node;
+    type Dentry = Lease;
+    type Context = Mount;
+    type SuperOps = SuperOps;
+    type DentryOps = DentryOps;
+}
+
+static COLOUR: EnumTable =
+    EnumTable::new(&[Named::new(c"red", 1), Named::new(c"blue", 2), Named::END]);
+static PARAMS: ParamTable = ParamTable::new(&[
+    ParamSpec::u32(c"size", 1),
+    ParamSpec::enumeration(c"colour", 2, &COLOUR),
+    ParamSpec::flag_no(c"shiny", 3),
+    ParamSpec::string(c"source", 4),
+    ParamSpec::END,
+]);
+
+struct Mount {
+    size: u32,
+    colour: i32,
+    shiny: bool,
+}
+
+const THE_ROOT: u64 = 1;
+const THE_FILE: u64 = 2;
+const THE_LINK: u64 = 3;
+
+fn get(sb: &SuperBlock<TestFs>, key: u64) -> Result<InodeRef<TestFs>> {
+    let mut new = match sb.get_or_create_inode(&key)? {
+        Got::Existing(inode) => return Ok(inode),
+        Got::New(new) => new,
+    };
+    match key {
+        THE_ROOT => new.init_dir::<InodeOps, DirOps>(0o755),
+        THE_FILE => new.init_regular::<InodeOps, FileOps, Data>(0o644),
+        THE_LINK => new.init_symlink::<InodeOps>(0o777),
+        // Dropping the new inode makes it a bad one.
+        _ => return Err(ENOENT),
+    }
+    new.set_owner(7, 8);
+    new.set_nlink(1);
+    new.set_times(
+        Time { sec: 1, nsec: 2 },
+        Time { sec: 3, nsec: 4 },
+        Time::default(),
+    );
+    if key == THE_FILE {
+        new.set_size(sb.data().size.into());
+    }
+    Ok(new.unlock())
+}
+
+#[vtable]
+impl context::Operations for Mount {
+    type Fs = TestFs;
+
+    const PARAMS: &'static ParamTable = &PARAMS;
+
+    fn new(_fc: &FsContext<TestFs>, _existing: Option<&SuperBlock<TestFs>>) -> Result<Self> {
+        Ok(Mount {
+            size: 0,
+            colour: 0,
+            shiny: false,
+        })
+    }
+
+    fn parse_param(&mut self, fc: &FsContext<TestFs>, opt: u8, value: Value<'_>) -> Result {
+        match (opt, value) {
+            (1, Value::U32(size)) => self.size = size,
+            (2, Value::Enum(colour)) => self.colour = colour,
+            (3, Value::Flag(on)) => self.shiny = on,
+            (4, Value::String(source)) if source == c"nowhere" => {}
+            _ => return Err(fc.invalid(fmt!("option {} is not to be like that", opt))),
+        }
+        Ok(())
+    }
+
+    fn get_tree(&mut self, fc: &FsContext<TestFs>) -> Result<Locked<TestFs>> {
+        if self.colour != 2 || self.shiny {
+            return Err(EINVAL);
+        }
+        SUPERS.fetch_add(1, Relaxed);
+        let data = Super { size: self.size };
+        match fc.sget(data, |a, b| a.size == b.size)? {
+            Sget::Existing(sb) => Ok(sb),
+            Sget::New(mut sb) => {
+                sb.set_magic(0x1234);
+                sb.set_time_range(0, i64::from(u32::MAX), 1);
+                sb.set_block_size_bits(12);
+                sb.setup_bdi(c"rust-test-1", 32, 32)?;
+                assert!(get(&sb, 99).is_err());
+                let root = get(&sb, THE_ROOT)?;
+                sb.set_root(root)
+            }
+        }
+    }
+}
+
+struct SuperOps;
+
+#[vtable]
+impl super_block::Operations for SuperOps {
+    type Fs = TestFs;
+
+    fn pre_kill(_sb: &SuperBlock<TestFs>) {}
+
+    fn evict(inode: &inode::Uncounted<TestFs>) {
+        inode.data().evicted.fetch_add(1, Relaxed);
+    }
+
+    fn statfs(_dentry: &Dentry<TestFs>, stat: &mut StatFs) -> Result {
+        stat.set_blocks(100, 50, 25).set_name_len(255);
+        Ok(())
+    }
+}
+
+struct DentryOps;
+
+#[vtable]
+impl dentry::Operations for DentryOps {
+    type Fs = TestFs;
+
+    fn revalidate(
+        _dir: &Inode<TestFs>,
+        _name: &[u8],
+        dentry: &Dentry<TestFs>,
+        _flags: LookupFlags,
+    ) -> Result<bool> {
+        Ok(dentry.data().0.load(Relaxed) == 1)
+    }
+}
+
+struct InodeOps;
+
+#[vtable]
+impl inode::Operations for InodeOps {
+    type Fs = TestFs;
+
+    fn lookup<'a>(
+        dir: &Inode<TestFs>,
+        dentry: dentry::Unhashed<'a, TestFs>,
+        _flags: LookupFlags,
+    ) -> Result<dentry::Spliced<'a, TestFs>> {
+        let inode = match dentry.name() {
+            b"file" => Some(get(dir.super_block(), THE_FILE)?),
+            b"link" => Some(get(dir.super_block(), THE_LINK)?),
+            _ => None,
+        };
+        dentry.splice(inode)
+    }
+
+    fn permission(
+        _inode: &Inode<TestFs>,
+        _access: Access,
+        generic: GenericPermission<'_>,
+    ) -> Result {
+        generic.check()
+    }
+
+    fn getattr(mut call: GetAttr<'_, TestFs>) -> Result {
+        call.fill().set_block_size(1 << 16);
+        Ok(())
+    }
+
+    fn get_link<'a>(_inode: &'a Inode<TestFs>) -> Result<&'a CStr> {
+        Ok(c"file")
+    }
+}
+
+struct DirOps;
+
+#[vtable]
+impl file::Operations for DirOps {
+    type Fs = TestFs;
+    type Data = ();
+
+    fn open(_inode: &Inode<TestFs>, _file: &Opening<'_, TestFs>) -> Result<()> {
+        Ok(())
+    }
+
+    fn iterate(_file: &OpenFile<Self>, mut ctx: DirContext<'_, TestFs>) -> Result {
+        if !ctx.emit_dots() {
+            return Ok(());
+        }
+        for (pos, name, key, kind) in [
+            (2, b"file", THE_FILE, EntryType::Regular),
+            (3, b"link", THE_LINK, EntryType::Symlink),
+        ] {
+            if ctx.pos() > pos {
+                continue;
+            }
+            let sb = ctx.dentry().super_block();
+            ctx.children().with_child(name, |child| match child {
+                Child::Existing(_) => Ok(()),
+                Child::InLookup(new) => new.splice(Some(get(sb, key)?)).map(drop),
+            })??;
+            if !ctx.emit(name, key, kind) {
+                return Ok(());
+            }
+            ctx.set_pos(pos + 1);
+        }
+        Ok(())
+    }
+}
+
+struct FileOps;
+
+#[vtable]
+impl file::Operations for FileOps {
+    type Fs = TestFs;
+    type Data = KBox<u32>;
+
+    fn open(inode: &Inode<TestFs>, _file: &Opening<'_, TestFs>) -> Result<KBox<u32>> {
+        Ok(KBox::new(inode.size() as u32, GFP_KERNEL)?)
+    }
+
+    fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
+        assert_eq!(i64::from(*file.data()), file.inode().size());
+        io.buffered()
+    }
+}
+
+/// What the file has at an offset.
+fn byte(offset: u64) -> u8 {
+    (offset ^ offset >> 8 ^ offset >> 16) as u8
+}
+
+struct Data;
+
+#[vtable]
+impl netfs::Operations for Data {
+    type Fs = TestFs;
+    type Private = KBox<u64>;
+
+    fn begin(request: &netfs::Request<'_, TestFs>) -> Result<KBox<u64>> {
+        Ok(KBox::new(request.start(), GFP_KERNEL)?)
+    }
+
+    fn max_read(_inode: &inode::Uncounted<TestFs>, start: u64, len: usize) -> usize {
+        // Not across a "stripe".
+        len.min((0x10000 - start % 0x10000) as usize)
+    }
+
+    fn issue_read(sub: Subrequest<TestFs>) {
+        let (start, len) = (sub.start(), sub.len());
+        // Half of each 256 KiB is a hole.
+        let have = if start % 0x40000 < 0x20000 { len } else { 0 };
+        let Ok(mut dest) = sub.into_dest() else {
+            return;
+        };
+        let mut ok = true;
+        for i in 0..have as u64 {
+            ok &= dest.copy_from_slice(&[byte(start + i)]).is_ok();
+        }
+        if let Ok(sub) = dest.into_owner::<Subrequest<TestFs>>() {
+            KBox::into_inner(sub).complete(if ok { Ok(have) } else { Err(EIO) });
+        }
+    }
+}
+
+/// A mount for a test.
+struct Mounted(*mut bindings::vfsmount);
+
+impl Mounted {
+    fn new(registration: &Registration<TestFs>, options: &[(&CStr, &CStr)]) -> Result<Self> {
+        // SAFETY: The type is registered, the options are C strings.
+        unsafe {
+            let fc = from_err_ptr(bindings::fs_context_for_mount(
+                registration.fs_type().cast(),
+                bindings::SB_KERNMOUNT,
+            ))?;
+            let result = options.iter().try_for_each(|(key, value)| {
+                to_result(bindings::vfs_parse_fs_cstr(
+                    fc,
+                    key.as_ptr().cast(),
+                    value.as_ptr().cast(),
+                ))
+            });
+            let mnt = result.and_then(|()| from_err_ptr(bindings::fc_mount(fc.cast())));
+            bindings::put_fs_context(fc);
+            Ok(Mounted(mnt?))
+        }
+    }
+
+    fn open(&self, name: &[u8]) -> Result<TestFile> {
+        let mut qstr = bindings::qstr::default();
+        qstr.name = name.as_ptr();
+        qstr.__bindgen_anon_1.__bindgen_anon_1.len = name.len() as u32;
+        // SAFETY: The mount is valid; the name has that length.
+        unsafe {
+            let root = (*self.0).mnt_root;
+            let dentry = if name.is_empty() {
+                bindings::dget(root)
+            } else {
+                from_err_ptr(bindings::test_lookup(&mut qstr, root))?
+            };
+            let path = bindings::path {
+                mnt: self.0,
+                dentry,
+            };
+            let file = bindings::dentry_open(&path, 0, bindings::test_current_cred());
+            bindings::dput(dentry);
+            Ok(TestFile(from_err_ptr(file)?))
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // SAFETY: The mount is ours, and internal to the kernel.
+        unsafe { bindings::kern_unmount(self.0) };
+    }
+}
+
+struct TestFile(*mut bindings::file);
+
+impl Drop for TestFile {
+    fn drop(&mut self) {
+        // SAFETY: The file is ours.
+        unsafe { bindings::__fput_sync(self.0) };
+    }
+}
+
+#[repr(C)]
+struct Names {
+    ctx: bindings::dir_context,
+    seen: KVec<u8>,
+}
+
+unsafe extern "C" fn actor(
+    ctx: *mut bindings::dir_context,
+    name: *const u8,
+    len: c_int,
+    _pos: i64,
+    _ino: u64,
+    _kind: c_uint,
+) -> bool {
+    // SAFETY: The context is the first field; the name has that length.
+    unsafe {
+        let names = &mut *ctx.cast::<Names>();
+        let name = core::slice::from_raw_parts(name, len as usize);
+        names.seen.extend_from_slice(name, GFP_KERNEL).is_ok()
+            && names.seen.push(b' ', GFP_KERNEL).is_ok()
+    }
+}
+
+#[kunit_tests(kernel_ext_fs)]
+mod tests {
+    use super::*;
+
+    fn registration() -> Result<Registration<TestFs>> {
+        // SAFETY: No module, so none is counted; the test waits for the end.
+        static NO_MODULE: ThisModule = unsafe { ThisModule::from_ptr(ptr::null_mut()) };
+        Registration::new(&NO_MODULE)
+    }
+
+    fn options() -> [(&'static CStr, &'static CStr); 3] {
+        [
+            (c"source", c"nowhere"),
+            (c"size", c"600000"),
+            (c"colour", c"blue"),
+        ]
+    }
+
+    #[test]
+    fn a_life() -> Result {
+        let registration = registration()?;
+        {
+            let mounted = Mounted::new(&registration, &options())?;
+            let again = Mounted::new(&registration, &options())?;
+            assert_eq!(SUPERS.load(Relaxed), 1);
+            drop(again);
+
+            let dir = mounted.open(b"")?;
+            let mut names = Names {
+                ctx: bindings::dir_context {
+                    actor: Some(actor),
+                    ..Default::default()
+                },
+                seen: KVec::new(),
+            };
+            // SAFETY: The file is an open directory, the context is valid.
+            to_result(unsafe { bindings::iterate_dir(dir.0, &mut names.ctx) })?;
+            assert_eq!(&names.seen[..], b". .. file link ");
+
+            let file = mounted.open(b"file")?;
+            let mut buf = KVVec::from_elem(0xffu8, 700_000, GFP_KERNEL)?;
+            let mut pos = 0;
+            // SAFETY: The file is open, the buffer has that length.
+            let n = unsafe {
+                bindings::kernel_read(file.0, buf.as_mut_ptr().cast(), buf.len(), &mut pos)
+            };
+            assert_eq!((n, pos), (600_000, 600_000));
+            for (offset, got) in buf.iter().take(600_000).enumerate() {
+                let offset = offset as u64;
+                let want = if offset % 0x40000 < 0x20000 {
+                    byte(offset)
+                } else {
+                    0
+                };
+                if *got != want {
+                    pr_err!("offset {offset}: {got} instead of {want}\n");
+                    return Err(EIO);
+                }
+            }
+            assert!(mounted.open(b"missing").is_err());
+            assert!(INODES.load(Relaxed) > 0);
+        }
+        drop(registration);
+        assert_eq!((SUPERS.load(Relaxed), INODES.load(Relaxed)), (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn wrong_options() -> Result {
+        let registration = registration()?;
+        for wrong in [
+            (c"colour", c"green"),
+            (c"size", c"much"),
+            (c"source", c"elsewhere"),
+            (c"shiny", c"yes"),
+            (c"smell", c"bad"),
+        ] {
+            assert!(Mounted::new(&registration, &[wrong]).is_err());
+        }
+        assert!(Mounted::new(&registration, &[(c"colour", c"red")]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn references_hold_the_super_block() -> Result {
+        let registration = registration()?;
+        let handle = {
+            let mounted = Mounted::new(&registration, &options())?;
+            // SAFETY: The mount is ours, of the type that is registered here.
+            let sb = unsafe { SuperBlock::<TestFs>::from_raw((*mounted.0).mnt_sb) };
+            let handle = sb.handle();
+            assert!(handle.get().is_some());
+            // The last reference of an inode that nobody else has.
+            drop(get(sb, THE_FILE)?);
+            let inode = get(sb, THE_FILE)?;
+            assert_eq!((inode.ino(), inode.uid(), inode.gid()), (THE_FILE, 7, 8));
+            assert_eq!(inode.times().1, Time { sec: 3, nsec: 4 });
+            inode.put_now();
+            handle
+        };
+        assert!(handle.get().is_none());
+        drop(registration);
+        assert_eq!((SUPERS.load(Relaxed), INODES.load(Relaxed)), (0, 0));
+        Ok(())
+    }
+}
