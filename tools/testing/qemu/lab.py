@@ -11,6 +11,7 @@ qemu/lab.sh runs.
 """
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -23,6 +24,9 @@ import time
 import cluster as cluster_module
 
 BRIDGE = "br0"
+SPLAT = re.compile(r"BUG:|WARNING:|Oops|Kernel panic|INFO: task|UBSAN|KASAN|rcu:.*stall|Call Trace|"
+                   r"general protection|kernel BUG|unreferenced object|possible recursive|"
+                   r"blocked for more than|refcount_t|list_add corruption|scheduling while atomic")
 
 
 class GuestError(Exception):
@@ -260,6 +264,10 @@ class Guest:
         m = f"lab-mark-{time.monotonic_ns()}"
         self.run(f"echo {m} >/dev/kmsg", check=True)
         return m
+
+    def splats(self, since=None):
+        """Lines of the kernel's log that no run may have."""
+        return [x for x in self.dmesg(since).splitlines() if SPLAT.search(x)]
 
     def stop(self):
         if self.process and self.process.poll() is None:

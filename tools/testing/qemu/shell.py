@@ -12,6 +12,7 @@
   shell.py --keep --cluster                  leaves both up and prints RUN
   shell.py --attach RUN [--reload] -- 'cmd'  runs commands in a kept guest; --reload
       builds, unmounts, rmmods, and insmods the fresh modules
+  shell.py --attach RUN                      without a command: a simple shell in the guest
   shell.py --attach RUN --ceph -- osd tree   the ceph program
   shell.py --attach RUN --local -- 'tcpdump -c 5 -i br0'     a command in the lab itself
   shell.py --attach RUN --restart osd.0      (also --kill-daemon, --start-daemon, --freeze, --thaw)
@@ -77,6 +78,27 @@ def run_all(conn, commands, timeout, quiet=False):
         if new.strip():
             print(f"\n# dmesg\n{new}", flush=True)
     return status
+
+
+def interactive(conn, run):
+    """A simple shell: each line is a bash of its own that keeps the folder."""
+    import readline  # noqa: F401  (line editing for input)
+    cwd = "/"
+    while True:
+        try:
+            line = input(f"guest:{cwd}# ")
+        except EOFError:
+            print()
+            return 0
+        if line.strip() == "exit":
+            return 0
+        if line.strip():
+            r = conn.ask(op="run", timeout=600, command=f"cd '{cwd}'\ntrap 'pwd >/lab/run/cwd' EXIT\n{line}")
+            sys.stdout.write(r["output"])
+            if r["status"]:
+                print(f"[exit {r['status']}]")
+            with open(f"{run}/g0/cwd") as f:
+                cwd = f.read().strip() or "/"
 
 
 def start(a):
@@ -175,6 +197,8 @@ def main():
             if r["status"]:
                 sys.stdout.write(r["output"])
                 return r["status"]
+        if not a.command and not a.reload:
+            return interactive(c, a.attach)
         return run_all(c, a.command, a.timeout)
 
     run, lab = start(a)
