@@ -41,6 +41,7 @@ fn show_features(out: &mut dyn kernel::fmt::Write) -> kernel::fmt::Result {
 /// What lives as long as the module; dropped in this order.
 struct LibCeph {
     _keyring: Keyring,
+    _msgr_queue: Guard<Arc<OwnedQueue>>,
     _mon_queue: Guard<Arc<OwnedQueue>>,
     _debugfs: Guard<Dir>,
 }
@@ -48,8 +49,10 @@ struct LibCeph {
 impl kernel::Module for LibCeph {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let mon_queue = OwnedQueue::new(c"ceph-mon", Flags::UNBOUND | Flags::MEM_RECLAIM)?;
+        let msgr_queue = OwnedQueue::new(c"ceph-msgr", Flags::PERCPU | Flags::MEM_RECLAIM)?;
         let module = Self {
             _debugfs: debugfs::ROOT.set(Dir::root(c"ceph"))?,
+            _msgr_queue: messenger::QUEUE.set(msgr_queue)?,
             _mon_queue: mon_client::QUEUE.set(mon_queue)?,
             _keyring: Keyring::new()?,
         };

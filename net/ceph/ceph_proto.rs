@@ -64,6 +64,8 @@ pub mod machine {
     pub mod msgr2;
     #[path = "../machine/msgr2_reader.rs"]
     pub mod msgr2_reader;
+    #[path = "../machine/msgr2_tests.rs"]
+    mod msgr2_tests;
     #[path = "../machine/subs.rs"]
     pub mod subs;
 }

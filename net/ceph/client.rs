@@ -107,6 +107,7 @@ impl Client {
         let files = self.files.lock().take();
         drop(files);
         self.monc.stop();
+        self.messenger.flush();
     }
 
     /// The cluster's identity, once it is known.

@@ -7,12 +7,8 @@
 //! * [`ConnectionOps`] is how it calls its owner.
 //! * [`Message`] goes out, [`Incoming`] comes in.
 use core::net::{IpAddr, SocketAddr};
-use kernel::{c_str, new_spinlock, prelude::*, sync::Arc, sync::SpinLock};
-use kernel_ext::{
-    net::Net,
-    random,
-    workqueue::{Flags, OwnedQueue},
-};
+use kernel::{new_spinlock, prelude::*, sync::Arc, sync::SpinLock};
+use kernel_ext::{global::Global, net::Net, random, workqueue::OwnedQueue};
 
 use ceph_proto::wire::types::{AddrType, EntityAddr, EntityName, EntityType};
 
@@ -50,6 +46,9 @@ const fn features(bits: &[u32]) -> u64 {
     mask
 }
 
+/// The work queue of all connections; the module owns it. It serves reclaim.
+pub(crate) static QUEUE: Global<Arc<OwnedQueue>> = Global::new();
+
 /// What a [`Messenger`] is told by the mount options.
 pub struct Config {
     /// Address to show to servers; if `None`, the one that the first monitor sees.
@@ -67,8 +66,7 @@ pub struct Config {
 pub struct Messenger {
     config: Config,
     net: Net,
-    /// Runs the connections. It serves reclaim, and is destroyed with the last
-    /// connection: see [`Messenger::flush`].
+    /// [`QUEUE`].
     queue: Arc<OwnedQueue>,
     /// Innermost lock; nothing is called with it held.
     #[pin]
@@ -86,9 +84,9 @@ impl Messenger {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM`; `ENODEV` when the module is being removed.
     pub fn new(config: Config) -> Result<Arc<Self>> {
-        let queue = OwnedQueue::new(c_str!("ceph-msgr"), Flags::MEM_RECLAIM | Flags::PERCPU)?;
+        let queue = QUEUE.get().ok_or(ENODEV)?;
         let addr = EntityAddr {
             kind: AddrType::ANY,
             // Tells this client from others at the same address.
@@ -114,7 +112,8 @@ impl Messenger {
     }
 
     /// Waits until no work of a connection runs. When all connections are closed,
-    /// none will run again, and the last reference to the messenger may be dropped.
+    /// none of this messenger's will run again. To be called before the module that
+    /// implements [`ConnectionOps`] may go.
     pub fn flush(&self) {
         self.queue.flush();
     }
