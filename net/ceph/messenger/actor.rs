@@ -138,14 +138,15 @@ impl TaskHandler for Connection {
         for _ in 0..BUDGET {
             let (next, generation) = {
                 let mut actor = this.actor.lock();
-                (actor.next(&this), actor.generation)
+                let next = actor.next(&this);
+                if let Next::Later(delay) = next {
+                    // Before who closes can get the lock, and cancel it.
+                    DelayedTask::<Self>::queue_delayed(this.clone(), delay);
+                }
+                (next, actor.generation)
             };
             match next {
-                Next::Rest => return,
-                Next::Later(delay) => {
-                    DelayedTask::<Self>::queue_delayed(this, delay);
-                    return;
-                }
+                Next::Rest | Next::Later(_) => return,
                 Next::Yield => break,
                 Next::Call(ops, call) => {
                     perform(&this, generation, &*ops, call);

@@ -152,7 +152,7 @@ impl Connection {
     }
 
     /// Ends what is, and sets what is to come.
-    fn cut(&self, target: Option<Target>) -> Option<Lent> {
+    fn cut(self: &Arc<Self>, target: Option<Target>) -> Option<Lent> {
         let (messages, old) = {
             let mut shared = self.shared.lock();
             shared.generation = shared.generation.wrapping_add(1);
@@ -165,6 +165,9 @@ impl Connection {
         };
         drop(messages);
         let lent = self.actor.lock().reset(self);
+        // A pause between attempts is over. The work only begins one while it has
+        // the actor's lock.
+        drop(DelayedTask::<Self>::cancel(self));
         drop(old);
         lent
     }
