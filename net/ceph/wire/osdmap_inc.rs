@@ -207,10 +207,9 @@ impl OsdMap {
             pg_upmap: self
                 .pg_upmap
                 .merged(&delta.pg_upmap, without(&delta.old_pg_upmap))?,
-            pg_upmap_items: self.pg_upmap_items.merged(
-                &delta.pg_upmap_items,
-                without(&delta.old_pg_upmap_items),
-            )?,
+            pg_upmap_items: self
+                .pg_upmap_items
+                .merged(&delta.pg_upmap_items, without(&delta.old_pg_upmap_items))?,
             pg_upmap_primaries: self.pg_upmap_primaries.merged(
                 &delta.pg_upmap_primaries,
                 without(&delta.old_pg_upmap_primaries),

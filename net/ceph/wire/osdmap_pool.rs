@@ -180,13 +180,13 @@ impl Pool {
             pool.last_force_resend = d.u32()?;
         }
         let skipped = [
-            (16, 4),  // min_read_recency_for_promote
-            (17, 8),  // expected_num_objects
-            (19, 4),  // cache_target_dirty_high_ratio_micro
-            (20, 4),  // min_write_recency_for_promote
-            (21, 1),  // use_gmt_hitset
-            (22, 1),  // fast_read
-            (23, 8),  // hit_set_grade_decay_rate, hit_set_search_last_n
+            (16, 4), // min_read_recency_for_promote
+            (17, 8), // expected_num_objects
+            (19, 4), // cache_target_dirty_high_ratio_micro
+            (20, 4), // min_write_recency_for_promote
+            (21, 1), // use_gmt_hitset
+            (22, 1), // fast_read
+            (23, 8), // hit_set_grade_decay_rate, hit_set_search_last_n
         ];
         for (since, size) in skipped {
             if version >= since {
