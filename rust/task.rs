@@ -27,6 +27,32 @@ pub fn fatal_signal_pending() -> bool {
     unsafe { bindings::current_fatal_signal_pending() }
 }
 
+/// User and group that the current task has for file systems, in the initial user
+/// namespace.
+pub fn fs_ids() -> (u32, u32) {
+    // SAFETY: `current` is valid.
+    unsafe { (bindings::current_fs_uid(), bindings::current_fs_gid()) }
+}
+
+/// Supplementary groups of the current task, in the initial user namespace.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn groups() -> Result<KVec<u32>> {
+    let mut groups = KVec::new();
+    loop {
+        let mut gid = 0;
+        // SAFETY: `gid` is valid for writes. The groups of `current` do not change
+        // under it.
+        let more = unsafe { bindings::current_group(groups.len() as u32, &mut gid) };
+        if !more {
+            return Ok(groups);
+        }
+        groups.push(gid, GFP_KERNEL)?;
+    }
+}
+
 /// `__NEW_UTS_LEN` and a NUL.
 const UTS_LEN: usize = 65;
 

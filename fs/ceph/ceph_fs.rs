@@ -32,10 +32,16 @@ module_params! {
     bool enable_unsafe_idmap = false, 0o644, "allow idmapped mounts with MDSs that do not support them (default: off)";
 }
 
+mod caps;
+mod debugfs;
 mod dentry;
+mod fill;
 mod fs_client;
 mod inode;
+mod lease;
 mod mds_client;
+mod ops;
+mod snap;
 #[path = "super.rs"]
 mod super_block;
 

@@ -1,33 +1,396 @@
-use crate::{inode::*, mds_client::*, super_block::CephFs};
-use ceph_core::{client::Client, messenger::{Incoming, Parts}};
-use ceph_fs_proto::{mount::options::MountOptions, wire::reply::ClientReply};
-use kernel::{prelude::*, sync::Arc, str::CStr};
-use kernel_ext::fs::super_block::Handle;
-pub(crate) struct FsClient { pub client: Arc<Client>, pub mdsc: Arc<MdsClient<FsClient>>, pub options: MountOptions, pub path: KVec<u8>, pub new_syntax: bool }
+// SPDX-License-Identifier: GPL-2.0
+//! A mounted file system: what ties the super block, the cluster's client and the
+//! MDS client together, and what the MDS client asks of the file system.
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{Acquire, Atomic, Relaxed, Release},
+        Arc, SpinLock,
+    },
+    time::Jiffies,
+};
+use kernel_ext::{
+    fs::{
+        super_block::{Handle, SuperRef},
+        Inode, InodeRef,
+    },
+    pr_err_ratelimited, random, task, time,
+    workqueue::{Flags, OwnedQueue},
+};
+
+use ceph_core::{
+    client::Client,
+    messenger::{Incoming, Parts},
+};
+use ceph_fs_proto::{
+    machine::caps::Issuer,
+    mount::options::MountOptions,
+    wire::{
+        cap_bits::Caps,
+        frag::Frag,
+        msg::{Vino, CLIENT_CAPS, CLIENT_LEASE, CLIENT_QUOTA, CLIENT_SNAP},
+        reply::ClientReply,
+        request::{Args, Op},
+    },
+};
+
+use crate::{
+    caps::{Delayed, SessionCaps},
+    fill::Filled,
+    inode::Session,
+    mds_client::{Caller, Choice, MdsClient, MdsHooks, OwnedPath, OwnedRelease, Reply, Spec},
+    snap::SnapRealms,
+    super_block::CephFs,
+};
+
+/// What a request is about, for choosing a rank and taking in the reply.
+pub(crate) struct Subject {
+    /// The inode, or the directory of the name.
+    pub(crate) inode: Option<InodeRef<CephFs>>,
+    /// Hash of the name in the directory.
+    pub(crate) hash: Option<u32>,
+    /// The fragment of the directory.
+    pub(crate) frag: Option<Frag>,
+    /// When it was asked, from which leases count.
+    pub(crate) started: Jiffies,
+}
+
+impl Default for Subject {
+    fn default() -> Self {
+        Self {
+            inode: None,
+            hash: None,
+            frag: None,
+            started: time::jiffies(),
+        }
+    }
+}
+
+impl Subject {
+    /// About an inode.
+    pub(crate) fn inode(inode: &Inode<CephFs>) -> Self {
+        Self {
+            inode: Some(inode.get()),
+            ..Self::default()
+        }
+    }
+
+    /// About a name in a directory.
+    pub(crate) fn name(dir: &Inode<CephFs>, name: &[u8]) -> Self {
+        Self {
+            hash: Some(dir.data().name_hash(name)),
+            ..Self::inode(dir)
+        }
+    }
+
+    /// About a fragment of a directory.
+    pub(crate) fn frag(dir: &Inode<CephFs>, frag: Frag) -> Self {
+        Self {
+            frag: Some(frag),
+            ..Self::inode(dir)
+        }
+    }
+}
+
+/// A mounted file system.
+#[pin_data]
+pub(crate) struct FsClient {
+    /// The cluster.
+    pub(crate) client: Arc<Client>,
+    /// The metadata servers.
+    pub(crate) mdsc: Arc<MdsClient<FsClient>>,
+    /// What the mount command said.
+    pub(crate) options: MountOptions,
+    /// The path that is the root.
+    pub(crate) path: KVec<u8>,
+    /// The source was given in the new syntax.
+    pub(crate) new_syntax: bool,
+    /// Snap realms.
+    #[pin]
+    pub(crate) realms: SnapRealms,
+    /// Inodes whose capabilities are to be looked at later.
+    #[pin]
+    pub(crate) delayed: Delayed,
+    /// Work on inodes that must not hold up a session: emptying page caches.
+    pub(crate) inode_queue: Arc<OwnedQueue>,
+    /// The OSD map that must be known before data is touched.
+    pub(crate) epoch_barrier: Atomic<u32>,
+    #[pin]
+    sb: SpinLock<Option<Handle<CephFs>>>,
+    shut_down: Atomic<i32>,
+    #[pin]
+    pub(crate) debugfs: SpinLock<Option<crate::debugfs::Files>>,
+    /// For statfs(2) while the cluster's identity is not known.
+    random_id: u64,
+}
+
 impl FsClient {
-    pub fn new(client: Arc<Client>, mdsc: Arc<MdsClient<FsClient>>, options: MountOptions, path: KVec<u8>, new_syntax: bool) -> Result<Arc<Self>> { Ok(Arc::new(Self{client,mdsc,options,path,new_syntax}, GFP_KERNEL)?) }
-    pub fn set_super_block(&self, _h: Handle<CephFs>) {}
-    pub fn stop(&self) {}
-    pub fn shut_down(&self) {}
-    pub fn is_shut_down(&self) -> bool { false }
-    pub fn statfs_id(&self) -> u64 { 0 }
-    pub fn create_debugfs(&self, _b: &CStr) -> Result { Ok(()) }
-    pub fn evict(_i: &kernel_ext::fs::inode::Uncounted<CephFs>) {}
+    /// Makes one; nothing is running yet.
+    pub(crate) fn new(
+        client: Arc<Client>,
+        mdsc: Arc<MdsClient<FsClient>>,
+        options: MountOptions,
+        path: KVec<u8>,
+        new_syntax: bool,
+    ) -> Result<Arc<Self>> {
+        let inode_queue = OwnedQueue::new(c"ceph-inode", Flags::UNBOUND)?;
+        Arc::pin_init(
+            try_pin_init!(Self {
+                client,
+                mdsc,
+                options,
+                path,
+                new_syntax,
+                realms <- SnapRealms::new(),
+                delayed <- Delayed::new(),
+                inode_queue,
+                epoch_barrier: Atomic::new(0),
+                sb <- new_spinlock!(None, "ceph::FsClient::sb"),
+                shut_down: Atomic::new(0),
+                debugfs <- new_spinlock!(None, "ceph::FsClient::debugfs"),
+                random_id: u64::from(random::u32()),
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Connects the super block; before anything is asked of the cluster.
+    pub(crate) fn set_super_block(&self, handle: Handle<CephFs>) {
+        *self.sb.lock() = Some(handle);
+    }
+
+    /// The super block, unless it is going away.
+    pub(crate) fn super_block(&self) -> Option<SuperRef<CephFs>> {
+        let handle = self.sb.lock().clone();
+        handle.and_then(|handle| handle.get())
+    }
+
+    /// The end: closes the sessions and stops everything that holds references.
+    pub(crate) fn stop(&self) {
+        let files = self.debugfs.lock().take();
+        drop(files);
+        // A server that does not answer holds up the unmount that long.
+        let limit = self.client.mount_timeout().unwrap_or(time::secs(60));
+        self.mdsc.stop(limit);
+        self.inode_queue.flush();
+        self.client.stop();
+    }
+
+    /// By force: nothing succeeds any more.
+    pub(crate) fn shut_down(&self) {
+        self.shut_down.store(1, Release);
+        self.mdsc.shutdown();
+    }
+
+    /// Whether [`Self::shut_down`] was called.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Acquire) != 0
+    }
+
+    /// What statfs(2) shows as the identity of the file system.
+    pub(crate) fn statfs_id(&self) -> u64 {
+        let Some(fsid) = self.client.fsid() else {
+            return self.random_id;
+        };
+        let (low, high) = fsid.0.split_at(8);
+        let word = |half: &[u8]| {
+            half.iter()
+                .rev()
+                .fold(0u64, |w, b| (w << 8) | u64::from(*b))
+        };
+        word(low) ^ word(high)
+    }
+
+    /// Who the current task is to the servers.
+    fn caller() -> Result<Caller> {
+        let (uid, gid) = task::fs_ids();
+        Ok(Caller {
+            uid,
+            gid,
+            gids: task::groups()?,
+        })
+    }
+
+    /// Asks a metadata server about `path`, killable. The server's errors are errors.
+    pub(crate) fn request(
+        &self,
+        op: Op,
+        args: Args,
+        path: OwnedPath,
+        subject: Subject,
+    ) -> Result<Filled> {
+        let reply: Reply<Filled> = self.mdsc.do_request(Spec {
+            op,
+            args,
+            path1: path,
+            path2: OwnedPath::default(),
+            want_dentry: false,
+            caller: Self::caller()?,
+            subject,
+            timeout: None,
+        })?;
+        if reply.result < 0 {
+            return Err(Error::from_errno(reply.result));
+        }
+        Ok(reply.filled)
+    }
+
+    /// Looks up a name in a directory. A name that does not exist is not an error:
+    /// then the reply has no target.
+    pub(crate) fn lookup(&self, dir: &Inode<CephFs>, name: &[u8]) -> Result<Filled> {
+        let reply = self.mdsc.do_request(Spec {
+            op: Op::LOOKUP,
+            args: Args::Getattr {
+                mask: Caps::STAT_ALL,
+            },
+            path1: OwnedPath::name(dir.key().ino, name)?,
+            path2: OwnedPath::default(),
+            want_dentry: true,
+            caller: Self::caller()?,
+            subject: Subject::name(dir, name),
+            timeout: None,
+        })?;
+        let e = Error::from_errno(reply.result.min(0));
+        if reply.result < 0 && e != ENOENT {
+            return Err(e);
+        }
+        Ok(reply.filled)
+    }
+
+    /// Makes sure that the attributes that the mask vouches for are known; asks only
+    /// if they are not.
+    pub(crate) fn getattr(&self, inode: &Inode<CephFs>, mask: Caps) -> Result {
+        if mask.is_empty() || inode.data().has_caps(mask) {
+            return Ok(());
+        }
+        self.getattr_always(inode, mask)
+    }
+
+    /// Asks for the attributes that the mask vouches for.
+    pub(crate) fn getattr_always(&self, inode: &Inode<CephFs>, mask: Caps) -> Result {
+        if !inode.key().is_head() {
+            // An inode in a snapshot does not change.
+            return Ok(());
+        }
+        self.request(
+            Op::GETATTR,
+            Args::Getattr { mask },
+            OwnedPath::inode(inode.key().ino),
+            Subject::inode(inode),
+        )?;
+        Ok(())
+    }
+
+    /// Raises the barrier: the OSD client has to know that map before it reads.
+    pub(crate) fn raise_barrier(&self, epoch: u32) {
+        loop {
+            let now = self.epoch_barrier.load(Relaxed);
+            if epoch <= now || self.epoch_barrier.cmpxchg(now, epoch, Relaxed).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// The live inode of the number, if it is in memory.
+    pub(crate) fn find_inode(&self, ino: u64) -> Option<InodeRef<CephFs>> {
+        self.super_block()?.find_inode(&Vino::head(ino))
+    }
 }
+
 impl MdsHooks for FsClient {
-    type Subject = Subject; type Filled = Filled; type SessionData = ();
-    fn session_data() -> impl PinInit<(), Error> { unsafe_init() }
-    fn choose_rank(&self, _s: &Spec<Subject>) -> Choice { Choice::Any }
-    fn releases(&self, _s: &Spec<Subject>, _x: &Arc<Session<Self>>) -> Result<KVVec<OwnedRelease>> { Ok(KVVec::new()) }
-    fn fill(&self, _a: &Arc<Session<Self>>, _b: &Spec<Subject>, _r: &ClientReply<'_>) -> Result<Filled> { Err(EINVAL) }
-    fn message(&self, _a: &Arc<Session<Self>>, _m: &Incoming) {}
-    fn recall(&self, _a: &Arc<Session<Self>>, _m: u32) {}
-    fn flush_releases(&self, _a: &Arc<Session<Self>>) {}
-    fn renewed(&self, _a: &Arc<Session<Self>>) {}
-    fn force_readonly(&self, _a: &Arc<Session<Self>>) {}
-    fn session_closed(&self, _a: &Arc<Session<Self>>) {}
-    fn reconnect(&self, _a: &Arc<Session<Self>>) -> Result<KVec<Parts>> { Ok(KVec::new()) }
-    fn reconnected(&self, _a: &Arc<Session<Self>>) {}
-    fn tick(&self) {}
+    type Subject = Subject;
+    type Filled = Filled;
+    type SessionData = SessionCaps;
+
+    fn session_data() -> impl PinInit<SessionCaps, Error> {
+        SessionCaps::new()
+    }
+
+    fn choose_rank(&self, spec: &Spec<Subject>) -> Choice {
+        let subject = &spec.subject;
+        let Some(inode) = &subject.inode else {
+            return Choice::Any;
+        };
+        let info = inode.data();
+        let state = info.state();
+        // The fragment of the name may have a rank of its own.
+        let hashed = subject.hash.map(|hash| state.frag_tree.choose(hash));
+        if let Some(frag) = subject.frag.or(hashed) {
+            let delegated = state.delegations.iter().find(|(of, _)| *of == frag);
+            if let Some((_, rank)) = delegated {
+                return Choice::Rank(*rank);
+            }
+        }
+        let cap = state.caps.auth().or_else(|| state.caps.caps().first());
+        cap.map_or(Choice::Any, |cap| Choice::Rank(cap.issuer().rank()))
+    }
+
+    fn releases(
+        &self,
+        _spec: &Spec<Subject>,
+        _session: &Arc<Session>,
+    ) -> Result<KVVec<OwnedRelease>> {
+        // Nothing that a client asks for in order to read needs others' consent.
+        Ok(KVVec::new())
+    }
+
+    fn fill(
+        &self,
+        session: &Arc<Session>,
+        spec: &Spec<Subject>,
+        reply: &ClientReply<'_>,
+    ) -> Result<Filled> {
+        self.fill_reply(session, spec, reply)
+    }
+
+    fn message(&self, session: &Arc<Session>, msg: &Incoming) {
+        let taken = match msg.header.kind {
+            CLIENT_CAPS => self.caps_message(session, msg),
+            CLIENT_LEASE => self.lease_message(session, msg),
+            CLIENT_SNAP => self.snap_message(msg),
+            CLIENT_QUOTA => self.quota_message(msg),
+            _ => Ok(()),
+        };
+        if let Err(e) = taken {
+            pr_err_ratelimited!(
+                "mds{}: cannot take in a message of type {}: {:?}\n",
+                session.rank,
+                msg.header.kind,
+                e
+            );
+        }
+    }
+
+    fn recall(&self, session: &Arc<Session>, max_caps: u32) {
+        self.trim_caps(session, max_caps);
+    }
+
+    fn flush_releases(&self, session: &Arc<Session>) {
+        self.send_releases(session);
+    }
+
+    fn renewed(&self, session: &Arc<Session>) {
+        self.wake_session(session);
+    }
+
+    fn force_readonly(&self, session: &Arc<Session>) {
+        self.wake_session(session);
+    }
+
+    fn session_closed(&self, session: &Arc<Session>) {
+        self.drop_session_caps(session);
+    }
+
+    fn reconnect(&self, session: &Arc<Session>) -> Result<KVec<Parts>> {
+        self.reconnect_parts(session)
+    }
+
+    fn reconnected(&self, session: &Arc<Session>) {
+        self.wake_session(session);
+    }
+
+    fn tick(&self) {
+        self.look_at_delayed();
+    }
 }
-fn unsafe_init() -> impl PinInit<(), Error> { Ok(()) }

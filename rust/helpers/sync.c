@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/completion.h>
+#include <linux/cred.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/signal.h>
 #include <linux/utsname.h>
@@ -19,6 +20,26 @@ __rust_helper bool rust_helper_current_fatal_signal_pending(void)
 __rust_helper pid_t rust_helper_current_pid(void)
 {
 	return task_pid_nr(current);
+}
+
+__rust_helper u32 rust_helper_current_fs_uid(void)
+{
+	return from_kuid(&init_user_ns, current_fsuid());
+}
+
+__rust_helper u32 rust_helper_current_fs_gid(void)
+{
+	return from_kgid(&init_user_ns, current_fsgid());
+}
+
+__rust_helper bool rust_helper_current_group(u32 at, u32 *gid)
+{
+	struct group_info *groups = current_cred()->group_info;
+
+	if (at >= groups->ngroups)
+		return false;
+	*gid = from_kgid(&init_user_ns, groups->gid[at]);
+	return true;
 }
 
 __rust_helper pid_t rust_helper_current_tgid(void)

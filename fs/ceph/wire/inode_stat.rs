@@ -358,8 +358,8 @@ mod tests {
             );
             assert_eq!((inode.xattrs, inode.pool_ns), (&b"xattr"[..], &b"ns"[..]));
             assert_eq!(inode.splits.iter().count(), 1);
-            assert_eq!(inode.dir_pin.is_some(), version >= 2);
-            assert_eq!(inode.subvolume_id == 42, version >= 9);
+            assert_eq!(inode.dir_pin.is_some(), (version >= 2));
+            assert_eq!((inode.subvolume_id == 42), (version >= 9));
             for len in 0..bytes.len() {
                 let short = bytes.get(..len).ok_or(EINVAL)?;
                 assert!(InodeStat::decode(&mut Decoder::new(short)).is_err());

@@ -90,7 +90,7 @@ mod tests {
             layout.encode(&mut e)?;
             assert_eq!(e.len(), FileLayout::SIZE);
             assert_eq!(FileLayout::decode(&mut Decoder::new(e.as_slice()))?, layout);
-            assert_eq!(layout.check().is_ok(), layout.pool == 7);
+            assert_eq!(layout.check().is_ok(), (layout.pool == 7));
         }
         Ok(())
     }

@@ -176,7 +176,8 @@ mod tests {
             assert!(ClientSnap::decode(bytes.get(..len).ok_or(EINVAL)?).is_err());
         }
         // More inodes than the message has bytes.
-        let mut bad = bytes;
+        let mut bad = KVVec::new();
+        bad.extend_from_slice(&bytes, GFP_KERNEL)?;
         bad.get_mut(12..16).ok_or(EINVAL)?.fill(0xff);
         assert!(ClientSnap::decode(&bad).is_err());
         Ok(())

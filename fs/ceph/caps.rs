@@ -1,0 +1,929 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Capabilities: what the servers say of them, what they are told, and who waits.
+//!
+//! What happens to the capabilities of one inode is decided by
+//! [`CapSet`](ceph_fs_proto::machine::caps::CapSet), under the inode's lock. Here
+//! the decisions are carried out, with no spin lock held.
+//!
+//! Each session lists its capabilities in the order of their arrival
+//! ([`SessionCaps`]). The lists name inodes by number and hold no references: an
+//! inode that is evicted takes its capabilities out.
+//!
+//! `SessionCaps::order` is held from the decision what to tell a server until the
+//! message is queued, so that an older state never overtakes a newer one. It is
+//! outside of the inode's lock.
+use kernel::{
+    alloc::flags::GFP_ATOMIC,
+    new_mutex, new_spinlock,
+    prelude::*,
+    rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation},
+    sync::{
+        atomic::{Acquire, Atomic, Relaxed, Release},
+        Arc, Mutex, SpinLock,
+    },
+};
+use kernel_ext::{
+    fs::{inode::Uncounted, Inode, InodeRef},
+    time,
+    wait::Reason,
+};
+
+use ceph_core::messenger::{Incoming, Parts};
+use ceph_fs_proto::{
+    machine::caps::{CapSet, Change, Issuer, Mode, Update},
+    wire::{
+        cap_bits::Caps,
+        client_caps::{CapInode, CapItem, CapOp, CapUpdate, ClientCaps},
+        inode_stat::ReplyCap,
+        msg::{CLIENT_CAPRELEASE, CLIENT_CAPS, CLIENT_RECONNECT},
+        reconnect::{CapRecord, Reconnect},
+        request::{Args, Op},
+        session::Features,
+    },
+};
+
+use crate::{
+    debugfs::CAPS_WAIT,
+    fill,
+    fs_client::{FsClient, Subject},
+    inode::{has_pages, Session, SessionRef, State},
+    mds_client::OwnedPath,
+    super_block::CephFs,
+};
+
+struct List {
+    /// Inode numbers, by the order of arrival.
+    caps: RBTree<u64, u64>,
+    len: usize,
+    next: u64,
+    /// Given back, not told yet.
+    releases: KVec<CapItem>,
+}
+
+/// The file system's part of a session: its capabilities.
+#[pin_data]
+pub(crate) struct SessionCaps {
+    /// Leaf lock.
+    #[pin]
+    list: SpinLock<List>,
+    /// See the module.
+    #[pin]
+    order: Mutex<()>,
+    /// How many leases on names were revoked.
+    revokes: Atomic<u32>,
+}
+
+impl SessionCaps {
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            list <- new_spinlock!(
+                List {
+                    caps: RBTree::new(),
+                    len: 0,
+                    next: 0,
+                    releases: KVec::new(),
+                },
+                "ceph::SessionCaps::list"
+            ),
+            order <- new_mutex!((), "ceph::SessionCaps::order"),
+            revokes: Atomic::new(0),
+        }? Error)
+    }
+
+    /// How many leases on names were revoked.
+    pub(crate) fn revokes(&self) -> u32 {
+        self.revokes.load(Acquire)
+    }
+
+    pub(crate) fn count_revoke(&self) {
+        self.revokes.fetch_add(1, Release);
+    }
+
+    /// How many capabilities the session has issued.
+    pub(crate) fn len(&self) -> usize {
+        self.list.lock().len
+    }
+
+    fn insert(&self, ino: u64, room: RBTreeNodeReservation<u64, u64>) -> u64 {
+        let mut list = self.list.lock();
+        let stamp = list.next;
+        list.next = list.next.wrapping_add(1);
+        list.caps.insert(room.into_node(stamp, ino));
+        list.len = list.len.saturating_add(1);
+        stamp
+    }
+
+    fn remove(&self, stamp: u64) -> Option<RBTreeNode<u64, u64>> {
+        let mut list = self.list.lock();
+        let node = list.caps.remove_node(&stamp);
+        if node.is_some() {
+            list.len = list.len.saturating_sub(1);
+        }
+        node
+    }
+
+    /// Remembers that a capability is given back; whether a message is full. If
+    /// there is no memory the server finds out when it revokes the capability.
+    fn release(&self, item: CapItem) -> bool {
+        let mut list = self.list.lock();
+        let _ = list.releases.push(item, GFP_ATOMIC);
+        list.releases.len() >= CapItem::PER_MESSAGE
+    }
+
+    /// The inodes of up to 64 capabilities from `stamp` on, and where to go on.
+    fn batch(&self, stamp: u64) -> ([u64; 64], usize, Option<u64>) {
+        let (mut inos, mut len) = ([0; 64], 0);
+        let mut list = self.list.lock();
+        let mut at = list.caps.cursor_lower_bound_mut(&stamp);
+        let mut last = None;
+        while let Some(cursor) = at {
+            let Some(slot) = inos.get_mut(len) else { break };
+            let (stamp, ino) = cursor.current();
+            *slot = *ino;
+            last = Some(*stamp);
+            len += 1;
+            at = cursor.move_next();
+        }
+        (inos, len, last.map(|stamp| stamp.wrapping_add(1)))
+    }
+}
+
+/// Inodes whose capabilities are to be looked at in the next but one tick: what is
+/// closed is often opened again soon.
+#[pin_data]
+pub(crate) struct Delayed {
+    #[pin]
+    inos: SpinLock<(KVec<u64>, KVec<u64>)>,
+}
+
+impl Delayed {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            inos <- new_spinlock!((KVec::new(), KVec::new()), "ceph::Delayed::inos"),
+        })
+    }
+
+    fn add(&self, ino: u64) {
+        // Without memory the server goes on to believe that the file is open.
+        let _ = self.inos.lock().0.push(ino, GFP_ATOMIC);
+    }
+
+    fn take(&self) -> KVec<u64> {
+        let mut inos = self.inos.lock();
+        let new = core::mem::take(&mut inos.0);
+        core::mem::replace(&mut inos.1, new)
+    }
+}
+
+/// The use of capability bits; ends when it is dropped, which may send a message.
+pub(crate) struct CapRef {
+    fs: Arc<FsClient>,
+    inode: InodeRef<CephFs>,
+    got: Caps,
+}
+
+impl CapRef {
+    /// The bits that may be used.
+    pub(crate) fn got(&self) -> Caps {
+        self.got
+    }
+}
+
+impl Drop for CapRef {
+    fn drop(&mut self) {
+        let awaited = {
+            let info = self.inode.data();
+            let mut state = info.state();
+            state.caps.give_back(self.got)
+        };
+        if awaited {
+            self.fs.check_caps(&self.inode, false);
+        }
+    }
+}
+
+/// Attributes of an inode for a message.
+struct Attrs {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    inode: CapInode,
+    btime: ceph_proto::wire::types::Timespec,
+    change_attr: u64,
+    has_inline_data: bool,
+}
+
+fn attrs(inode: &Inode<CephFs>, state: &State) -> Attrs {
+    let (atime, mtime, ctime) = inode.times();
+    Attrs {
+        uid: inode.uid(),
+        gid: inode.gid(),
+        mode: u32::from(inode.mode()),
+        inode: CapInode {
+            size: u64::try_from(inode.size()).unwrap_or(0),
+            max_size: 0,
+            truncate_size: state.truncate_size,
+            truncate_seq: state.truncate_seq,
+            mtime: fill::to_wire(mtime),
+            atime: fill::to_wire(atime),
+            ctime: fill::to_wire(ctime),
+            layout: None,
+            time_warp_seq: state.time_warp_seq,
+        },
+        btime: state.btime,
+        change_attr: state.change_attr,
+        has_inline_data: state.has_inline_data,
+    }
+}
+
+impl FsClient {
+    // ----- adding -----
+
+    /// Takes in the capability that came with an inode, and lets `also` change the
+    /// attributes under the same lock, knowing what was issued before.
+    pub(crate) fn add_cap(
+        &self,
+        session: &Arc<Session>,
+        inode: &Inode<CephFs>,
+        cap: &ReplyCap,
+        also: impl FnOnce(&mut State, Caps),
+    ) -> Result {
+        let info = inode.data();
+        let rank = session.rank;
+        let mut room: KVec<_> = KVec::new();
+        let mut node = Some(RBTreeNodeReservation::new(GFP_KERNEL)?);
+        let change = loop {
+            let mut state = info.state();
+            if !state.caps.has_room(rank) {
+                let spare = state.caps.move_to(core::mem::take(&mut room));
+                let len = state.caps.caps().len();
+                let fits = state.caps.has_room(rank);
+                drop(state);
+                drop(spare);
+                if !fits {
+                    room = CapSet::new_room(len)?;
+                }
+                continue;
+            }
+            let before = state.caps.issued();
+            also(&mut state, before);
+            let stamp = match (state.caps.get(rank), node.take()) {
+                (None, Some(node)) => session.data.insert(inode.key().ino, node),
+                _ => 0,
+            };
+            let issuer = SessionRef {
+                session: session.clone(),
+                stamp,
+            };
+            state.realm = cap.realm;
+            break state.caps.add(&issuer, cap, inode.is_dir());
+        };
+        self.changed(inode, change);
+        if change.check {
+            self.delayed.add(inode.key().ino);
+        }
+        Ok(())
+    }
+
+    /// What follows for the inode from a change of what is issued.
+    fn changed(&self, inode: &Inode<CephFs>, change: Change) {
+        let info = inode.data();
+        if change.gained().intersects(Caps::FILE_SHARED) {
+            info.raise_shared_gen();
+        }
+        if inode.is_dir() && (change.gained() | change.lost()).intersects(Caps::FILE_SHARED) {
+            info.clear_complete();
+        }
+        // Pages that were read without Fc may be old, and those that stay without
+        // it grow old.
+        if (change.gained() | change.lost()).intersects(Caps::FILE_CACHE) && has_pages(inode) {
+            self.drop_pages(inode);
+        }
+        info.changed.wake_all();
+    }
+
+    /// Empties the page cache: at once what can be, the rest by work. No reader may
+    /// use it until then.
+    fn drop_pages(&self, inode: &Inode<CephFs>) {
+        let info = inode.data();
+        info.state().cache_doubtful = true;
+        inode.invalidate_clean_pages();
+        if !has_pages(inode) {
+            info.state().cache_doubtful = false;
+            return;
+        }
+        let owned = inode.get();
+        let work = move || {
+            let fs = owned.super_block().data().clone();
+            if owned.invalidate_pages().is_ok() {
+                owned.data().state().cache_doubtful = false;
+            }
+            fs.check_caps(&owned, false);
+            owned.data().changed.wake_all();
+        };
+        if self.inode_queue.try_spawn(GFP_KERNEL, work).is_err() {
+            pr_err!("ino {:x}: no memory to drop cached pages\n", inode.ino());
+        }
+    }
+
+    // ----- telling servers -----
+
+    /// Tells each server what it has to know of the inode's capabilities; with `all`
+    /// also what is not wanted any more.
+    pub(crate) fn check_caps(&self, inode: &Inode<CephFs>, all: bool) {
+        let info = inode.data();
+        let mut after: Option<u32> = None;
+        loop {
+            let session = {
+                let state = info.state();
+                let later = |rank: u32| after.is_none_or(|after| rank > after);
+                let issuers = state.caps.caps().iter().map(|cap| cap.issuer());
+                issuers
+                    .filter(|issuer| later(issuer.rank()))
+                    .min_by_key(|issuer| issuer.rank())
+                    .map(|issuer| issuer.session.clone())
+            };
+            let Some(session) = session else { return };
+            after = Some(session.rank);
+            if !session.state().is_usable() {
+                continue;
+            }
+            let _order = session.data.order.lock();
+            let update = {
+                let mut state = info.state();
+                let cached = has_pages(inode) || state.cache_doubtful;
+                let update = state.caps.check(session.rank, inode.is_dir(), cached, all);
+                update.map(|update| (update, attrs(inode, &state)))
+            };
+            if let Some((update, attrs)) = update {
+                if let Err(e) = self.send_update(&session, inode.key().ino, &update, attrs) {
+                    pr_err!("mds{}: cannot answer for caps: {:?}\n", session.rank, e);
+                }
+            }
+        }
+    }
+
+    fn send_update(
+        &self,
+        session: &Arc<Session>,
+        ino: u64,
+        update: &Update,
+        attrs: Attrs,
+    ) -> Result {
+        let front = CapUpdate {
+            op: CapOp::UPDATE,
+            ino,
+            cap_id: update.cap_id,
+            seq: update.seq,
+            issue_seq: update.issue_seq,
+            mseq: update.mseq,
+            caps: update.caps,
+            wanted: update.wanted,
+            dirty: Caps::NONE,
+            snap_follows: 0,
+            uid: attrs.uid,
+            gid: attrs.gid,
+            mode: attrs.mode,
+            xattr_version: 0,
+            inode: attrs.inode,
+            btime: attrs.btime,
+            change_attr: attrs.change_attr,
+            flush_tid: 0,
+            oldest_flush_tid: 0,
+            osd_epoch_barrier: self.epoch_barrier.load(Relaxed),
+            has_inline_data: attrs.has_inline_data,
+            flags: 0,
+        }
+        .encode()?;
+        session.send_parts(Parts {
+            kind: CLIENT_CAPS,
+            version: CapUpdate::VERSION,
+            front,
+            ..Parts::default()
+        })
+    }
+
+    /// Sends the releases that are pending.
+    pub(crate) fn send_releases(&self, session: &Arc<Session>) {
+        if !session.state().is_usable() {
+            return;
+        }
+        let _order = session.data.order.lock();
+        let items = core::mem::take(&mut session.data.list.lock().releases);
+        for part in items.chunks(CapItem::PER_MESSAGE) {
+            let barrier = self.epoch_barrier.load(Relaxed);
+            let sent = CapItem::encode_release(part, barrier).and_then(|front| {
+                session.send_parts(Parts {
+                    kind: CLIENT_CAPRELEASE,
+                    version: CapItem::VERSION,
+                    front,
+                    ..Parts::default()
+                })
+            });
+            if let Err(e) = sent {
+                pr_err!("mds{}: cannot release caps: {:?}\n", session.rank, e);
+                return;
+            }
+        }
+    }
+
+    /// Looks at the inodes that were put off.
+    pub(crate) fn look_at_delayed(&self) {
+        for ino in self.delayed.take() {
+            let Some(inode) = self.find_inode(ino) else {
+                continue;
+            };
+            let less = inode.data().state().caps.wants_less(inode.is_dir());
+            if less {
+                self.check_caps(&inode, true);
+            }
+        }
+    }
+
+    // ----- what servers say -----
+
+    /// CLIENT_CAPS.
+    pub(crate) fn caps_message(&self, session: &Arc<Session>, msg: &Incoming) -> Result {
+        let caps = ClientCaps::decode(&msg.front, &msg.middle, msg.header.version)?;
+        self.raise_barrier(caps.osd_epoch_barrier);
+        if !caps.snap_trace.0.is_empty() {
+            self.realms.update(&caps.snap_trace)?;
+        }
+        let Some(inode) = self.find_inode(caps.ino) else {
+            return self.unknown_cap(session, &caps);
+        };
+        match caps.op {
+            CapOp::GRANT | CapOp::REVOKE => self.grant(session, &inode, &caps),
+            CapOp::IMPORT => {
+                self.import(session, &inode, &caps)?;
+                self.grant(session, &inode, &caps)
+            }
+            CapOp::EXPORT => self.export(session, &inode, &caps),
+            CapOp::TRUNC => {
+                self.truncated(&inode, &caps);
+                Ok(())
+            }
+            // Nothing is ever flushed, so there is nothing to acknowledge.
+            _ => Ok(()),
+        }
+    }
+
+    /// A capability of an inode that is gone already: the release that tells so may
+    /// still be on its way, or the server may have issued it again.
+    fn unknown_cap(&self, session: &Arc<Session>, caps: &ClientCaps<'_>) -> Result {
+        if matches!(caps.op, CapOp::IMPORT | CapOp::GRANT | CapOp::REVOKE) {
+            session.data.release(CapItem {
+                ino: caps.ino,
+                cap_id: caps.cap_id,
+                mseq: caps.mseq,
+                issue_seq: caps.seq,
+            });
+            self.send_releases(session);
+        }
+        Ok(())
+    }
+
+    fn grant(
+        &self,
+        session: &Arc<Session>,
+        inode: &Inode<CephFs>,
+        caps: &ClientCaps<'_>,
+    ) -> Result {
+        let info = inode.data();
+        let change = {
+            let mut state = info.state();
+            let change = state
+                .caps
+                .grant(session.rank, caps.cap_id, caps.caps, caps.seq);
+            if change.is_some() {
+                fill::from_caps(inode, &mut state, caps);
+            }
+            change
+        };
+        let Some(change) = change else {
+            return self.unknown_cap(session, caps);
+        };
+        self.truncated(inode, caps);
+        self.changed(inode, change);
+        if change.check || caps.op == CapOp::IMPORT {
+            self.check_caps(inode, false);
+        }
+        Ok(())
+    }
+
+    /// Takes in size and truncation, and drops the pages beyond a new end.
+    fn truncated(&self, inode: &Inode<CephFs>, caps: &ClientCaps<'_>) {
+        let info = inode.data();
+        let cut = {
+            let mut state = info.state();
+            let i = &caps.inode;
+            fill::size(inode, &mut state, i.truncate_seq, i.truncate_size, i.size)
+        };
+        if cut && has_pages(inode) {
+            self.drop_pages(inode);
+        }
+    }
+
+    fn import(
+        &self,
+        session: &Arc<Session>,
+        inode: &Inode<CephFs>,
+        caps: &ClientCaps<'_>,
+    ) -> Result {
+        let new = ReplyCap {
+            caps: caps.caps,
+            wanted: caps.wanted,
+            cap_id: caps.cap_id,
+            seq: caps.seq,
+            mseq: caps.mseq,
+            realm: caps.realm,
+            flags: ReplyCap::AUTH,
+        };
+        self.add_cap(session, inode, &new, |_, _| {})?;
+        let Some(peer) = caps.peer else { return Ok(()) };
+        let removed = inode.data().state().caps.imported_from(&peer);
+        if let Some(removed) = removed {
+            let old = removed.cap.issuer();
+            drop(old.session.data.remove(old.stamp));
+            if peer.flags & ReplyCap::RELEASE != 0 {
+                let item = removed.cap.release_item(inode.key().ino);
+                old.session.data.release(item);
+            }
+            self.changed(inode, removed.change);
+        }
+        Ok(())
+    }
+
+    fn export(
+        &self,
+        session: &Arc<Session>,
+        inode: &Inode<CephFs>,
+        caps: &ClientCaps<'_>,
+    ) -> Result {
+        let info = inode.data();
+        // The new server's session, if there is one; without, what was issued is
+        // lost, and asked for again when it is needed.
+        let target = caps
+            .peer
+            .and_then(|peer| Some((self.mdsc.session(peer.mds)?, peer)));
+        let mut node = Some(RBTreeNodeReservation::new(GFP_KERNEL)?);
+        let mut room = KVec::new();
+        let removed = loop {
+            let mut state = info.state();
+            let Some((to, peer)) = &target else {
+                break state.caps.export(session.rank, caps.cap_id, None);
+            };
+            if !state.caps.has_room(to.rank) {
+                let spare = state.caps.move_to(core::mem::take(&mut room));
+                let len = state.caps.caps().len();
+                let fits = state.caps.has_room(to.rank);
+                drop(state);
+                drop(spare);
+                if !fits {
+                    room = CapSet::new_room(len)?;
+                }
+                continue;
+            }
+            let known = state.caps.get(session.rank).map(|cap| cap.id());
+            if known != Some(caps.cap_id) {
+                return Ok(());
+            }
+            let stamp = match (state.caps.get(to.rank), node.take()) {
+                (None, Some(node)) => to.data.insert(inode.key().ino, node),
+                _ => 0,
+            };
+            let issuer = SessionRef {
+                session: to.clone(),
+                stamp,
+            };
+            break state
+                .caps
+                .export(session.rank, caps.cap_id, Some((&issuer, *peer)));
+        };
+        if let Some(removed) = removed {
+            let old = removed.cap.issuer();
+            drop(old.session.data.remove(old.stamp));
+            self.changed(inode, removed.change);
+        }
+        Ok(())
+    }
+
+    // ----- use -----
+
+    /// Waits until `need` may be used, killable; also takes what of `want` there is.
+    /// The file is open, so the servers know what is wanted.
+    pub(crate) fn get_caps(
+        self: &Arc<Self>,
+        inode: &Inode<CephFs>,
+        need: Caps,
+        want: Caps,
+    ) -> Result<CapRef> {
+        let info = inode.data();
+        let take = || {
+            let mut state = info.state();
+            let want = if state.cache_doubtful {
+                want.without(Caps::FILE_CACHE)
+            } else {
+                want
+            };
+            state.caps.acquire(need, want)
+        };
+        loop {
+            if let Some(got) = take() {
+                return Ok(CapRef {
+                    fs: self.clone(),
+                    inode: inode.get(),
+                    got,
+                });
+            }
+            if self.is_shut_down() {
+                return Err(EIO);
+            }
+            let known = info.state().caps.known_wanted();
+            if known.contains(need) {
+                let reason = Reason {
+                    what: CAPS_WAIT,
+                    whom: "mds",
+                    id: u64::from(need.0),
+                    ino: inode.key().ino,
+                };
+                let mut got = None;
+                let done = || {
+                    got = take();
+                    got.is_some() || self.is_shut_down()
+                };
+                let limit = Some(time::secs(5));
+                match info
+                    .changed
+                    .wait_until(&self.client.waits, reason, limit, done)
+                {
+                    Err(e) if e != Error::from_errno(-110) => return Err(e),
+                    _ => {}
+                }
+                if let Some(got) = got {
+                    return Ok(CapRef {
+                        fs: self.clone(),
+                        inode: inode.get(),
+                        got,
+                    });
+                }
+                // A message may have been lost with a session.
+                self.check_caps(inode, false);
+            } else {
+                self.renew_open(inode)?;
+            }
+        }
+    }
+
+    /// Takes what is there without waiting.
+    pub(crate) fn try_get_caps(
+        self: &Arc<Self>,
+        inode: &Inode<CephFs>,
+        need: Caps,
+        want: Caps,
+    ) -> Option<CapRef> {
+        let info = inode.data();
+        let got = {
+            let mut state = info.state();
+            if state.cache_doubtful && (need | want).intersects(Caps::FILE_CACHE) {
+                return None;
+            }
+            state.caps.acquire(need, want)?
+        };
+        Some(CapRef {
+            fs: self.clone(),
+            inode: inode.get(),
+            got,
+        })
+    }
+
+    /// Tells a server that the file is open for reading, by OPEN, which always
+    /// brings a capability.
+    fn renew_open(&self, inode: &Inode<CephFs>) -> Result {
+        self.request(
+            Op::OPEN,
+            Args::Open {
+                flags: 0,
+                mode: 0,
+                pool: u32::MAX,
+                mask: Caps::NONE,
+            },
+            OwnedPath::inode(inode.key().ino),
+            Subject::inode(inode),
+        )?;
+        Ok(())
+    }
+
+    /// Opens a file or directory. Asks a server only if it does not know that the
+    /// inode is used that way. To be matched by [`Self::closed`].
+    pub(crate) fn open(&self, inode: &Inode<CephFs>, mode: Mode) -> Result {
+        let info = inode.data();
+        if !inode.key().is_head() || inode.is_dir() || mode == Mode::Pin {
+            info.opened(mode);
+            return Ok(());
+        }
+        let known = {
+            let mut state = info.state();
+            state.caps.open(mode);
+            let wanted = mode.caps().without(Caps::PIN);
+            let known = state.caps.known_wanted() | state.caps.issued();
+            known.contains(wanted)
+        };
+        if known {
+            // One that has the bits but does not know that they are wanted is told.
+            self.check_caps(inode, false);
+            return Ok(());
+        }
+        let opened = self.renew_open(inode);
+        if opened.is_err() {
+            self.closed(inode, mode);
+        }
+        opened
+    }
+
+    /// A file was closed.
+    pub(crate) fn closed(&self, inode: &Inode<CephFs>, mode: Mode) {
+        let last = inode.data().state().caps.close(mode);
+        if last && inode.key().is_head() {
+            self.delayed.add(inode.key().ino);
+        }
+    }
+
+    // ----- whole sessions -----
+
+    /// Calls `f` for the inode of each capability of the session.
+    pub(crate) fn for_each_cap(
+        &self,
+        session: &Arc<Session>,
+        mut f: impl FnMut(InodeRef<CephFs>) -> bool,
+    ) {
+        let Some(sb) = self.super_block() else { return };
+        let mut stamp = 0;
+        loop {
+            let (inos, len, next) = session.data.batch(stamp);
+            for ino in inos.iter().take(len) {
+                let inode = sb.find_inode(&ceph_fs_proto::wire::msg::Vino::head(*ino));
+                if let Some(inode) = inode {
+                    if !f(inode) {
+                        return;
+                    }
+                }
+            }
+            match next {
+                Some(next) => stamp = next,
+                None => return,
+            }
+        }
+    }
+
+    /// Wakes all who wait for capabilities of the session.
+    pub(crate) fn wake_session(&self, session: &Arc<Session>) {
+        self.for_each_cap(session, |inode| {
+            inode.data().changed.wake_all();
+            true
+        });
+    }
+
+    fn remove_cap(&self, session: &Arc<Session>, inode: &Inode<CephFs>, release: bool) {
+        let removed = inode.data().state().caps.remove(session.rank);
+        let Some(removed) = removed else { return };
+        let old = removed.cap.issuer();
+        drop(old.session.data.remove(old.stamp));
+        if release {
+            let item = removed.cap.release_item(inode.key().ino);
+            old.session.data.release(item);
+        }
+        self.changed(inode, removed.change);
+    }
+
+    /// The session is over, and its capabilities with it.
+    pub(crate) fn drop_session_caps(&self, session: &Arc<Session>) {
+        self.for_each_cap(session, |inode| {
+            self.remove_cap(session, &inode, false);
+            // What is open wants new ones; its readers ask when they wake up.
+            true
+        });
+        let releases = core::mem::take(&mut session.data.list.lock().releases);
+        drop(releases);
+    }
+
+    /// The server wants no more than `max` capabilities to be kept: those of inodes
+    /// that nobody uses go, the oldest first.
+    pub(crate) fn trim_caps(&self, session: &Arc<Session>, max: u32) {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let mut excess = session.data.len().saturating_sub(max);
+        if excess > 0 {
+            self.for_each_cap(session, |inode| {
+                if self.trim_one(session, &inode) {
+                    excess = excess.saturating_sub(1);
+                }
+                excess > 0
+            });
+        }
+        self.send_releases(session);
+    }
+
+    fn trim_one(&self, session: &Arc<Session>, inode: &Inode<CephFs>) -> bool {
+        let others = {
+            let info = inode.data();
+            let state = info.state();
+            if state.caps.is_open() || state.caps.used(false) != Caps::PIN {
+                return false;
+            }
+            let mut others = state.caps.caps().iter();
+            others.any(|cap| cap.issuer().rank() != session.rank)
+        };
+        if others {
+            // Another server goes on to vouch for the inode.
+            self.remove_cap(session, inode, true);
+        } else {
+            // Without dentries the inode goes, and the capability with it.
+            inode.prune_aliases();
+        }
+        true
+    }
+
+    /// An inode goes: its capabilities are given back.
+    pub(crate) fn evict(inode: &Uncounted<CephFs>) {
+        let Some(fs) = inode.super_data() else { return };
+        let info = inode.data();
+        loop {
+            let cap = info.state().caps.pop();
+            let Some(cap) = cap else { return };
+            let issuer = cap.issuer();
+            let data = &issuer.session.data;
+            drop(data.remove(issuer.stamp));
+            if data.release(cap.release_item(inode.key().ino)) {
+                fs.send_releases(&issuer.session);
+            }
+        }
+    }
+
+    /// What to tell a server that took over a rank.
+    pub(crate) fn reconnect_parts(&self, session: &Arc<Session>) -> Result<KVec<Parts>> {
+        let multi = session.features().has(Features::MULTI_RECONNECT);
+        let mut messages = Reconnect::new(multi, MAX_RECONNECT)?;
+        let _order = session.data.order.lock();
+        let stale = core::mem::take(&mut session.data.list.lock().releases);
+        drop(stale);
+        let mut failed = Ok(());
+        self.for_each_cap(session, |inode| {
+            failed = self.reconnect_cap(session, &inode, &mut messages);
+            failed.is_ok()
+        });
+        failed?;
+        let mut parts = KVec::new();
+        for (version, data) in messages.finish(&self.realms.records()?)? {
+            let message = Parts {
+                kind: CLIENT_RECONNECT,
+                version,
+                compat_version: Reconnect::compat(version),
+                data,
+                ..Parts::default()
+            };
+            parts.push(message, GFP_KERNEL)?;
+        }
+        Ok(parts)
+    }
+
+    fn reconnect_cap(
+        &self,
+        session: &Arc<Session>,
+        inode: &Inode<CephFs>,
+        messages: &mut Reconnect,
+    ) -> Result {
+        // The name helps a server that does not know where the inode is.
+        let mut path = KVec::new();
+        let mut pathbase = 0;
+        if let Some(alias) = inode.find_alias() {
+            let parent = alias.parent();
+            if let (false, Some(dir)) = (alias.is_root(), parent.inode()) {
+                path = alias.name()?;
+                pathbase = dir.key().ino;
+            }
+        }
+        let known = {
+            let info = inode.data();
+            let mut state = info.state();
+            let realm = state.realm;
+            let cap = state.caps.reconnect(session.rank, inode.is_dir());
+            cap.map(|cap| (cap, realm))
+        };
+        let Some(((cap_id, wanted, issued), snaprealm)) = known else {
+            return Ok(());
+        };
+        messages.cap(&CapRecord {
+            ino: inode.key().ino,
+            cap_id,
+            wanted,
+            issued,
+            snaprealm,
+            pathbase,
+            path: &path,
+            snap_follows: 0,
+        })
+    }
+}
+
+/// A message's data may be 64 MiB long; this leaves room for growth of a record.
+const MAX_RECONNECT: usize = 32 << 20;

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The files of a mount in debugfs, in the C client's formats: `mdsmap`, `mdsc`,
+//! `mds_sessions`, `caps`, `status`, `bdi`; and `waits`, which the C client lacks.
+use kernel::{
+    prelude::*,
+    seq_file::SeqFile,
+    str::{CStr, CString},
+    sync::Arc,
+};
+use kernel_ext::debugfs::File;
+
+use ceph_core::log::show;
+use ceph_fs_proto::machine::caps::Issuer;
+
+use crate::fs_client::FsClient;
+
+/// The files, until dropped.
+pub(crate) struct Files {
+    _files: KVec<File>,
+}
+
+/// Least number of capabilities that the C client keeps in reserve.
+const CAPS_MIN: u32 = 1024;
+
+impl FsClient {
+    /// Makes the files, when the cluster's identity is known.
+    pub(crate) fn create_debugfs(self: &Arc<Self>, bdi: &CStr) -> Result {
+        let dir = self.client.debugfs_dir().ok_or(ENODEV)?;
+        let mut files = KVec::new();
+        let mut add = |name: &CStr, show: fn(&Arc<FsClient>, &SeqFile)| -> Result {
+            // The files are dropped by `stop`, before the file system.
+            let fs = self.clone();
+            let file = dir.file(name, 0o400, move |m: &SeqFile| {
+                show(&fs, m);
+                Ok(())
+            })?;
+            files.push(file, GFP_KERNEL)?;
+            Ok(())
+        };
+        add(c"mdsmap", |fs, m| fs.mdsc.show_map(m))?;
+        add(c"mdsc", |fs, m| fs.mdsc.show_requests(m))?;
+        add(c"mds_sessions", |fs, m| fs.mdsc.show_sessions(m))?;
+        add(c"caps", FsClient::show_caps)?;
+        add(c"status", FsClient::show_status)?;
+        add(c"waits", |fs, m| fs.client.waits.show(m))?;
+        let target = CString::try_from_fmt(fmt!("../../bdi/{}", bdi))?;
+        files.push(dir.symlink(c"bdi", &target)?, GFP_KERNEL)?;
+        let files = Files { _files: files };
+        let old = self.debugfs.lock().replace(files);
+        drop(old);
+        Ok(())
+    }
+
+    fn show_caps(self: &Arc<Self>, m: &SeqFile) {
+        let mut used = 0;
+        let counted = self.mdsc.for_each_session(|s| used += s.data.len());
+        if counted.is_err() {
+            return;
+        }
+        show!(
+            m,
+            "total\t\t{used}\navail\t\t0\nused\t\t{used}\nreserved\t0\nmin\t\t{CAPS_MIN}\n\n\
+            ino              mds  issued           implemented\n\
+            --------------------------------------------------\n"
+        );
+        let shown = self.mdsc.for_each_session(|session| {
+            self.for_each_cap(session, |inode| {
+                let info = inode.data();
+                let state = info.state();
+                let cap = state.caps.get(session.rank);
+                let line = cap.map(|cap| (cap.issuer().rank(), cap.issued(), cap.implemented()));
+                drop(state);
+                if let Some((rank, issued, implemented)) = line {
+                    let ino = inode.key().ino;
+                    // "%-17llx" after the 0x, as C prints it.
+                    show!(m, "0x{ino:<17x}{rank:<3}{issued:<17}{implemented:<17}\n");
+                }
+                true
+            });
+        });
+        if shown.is_err() {
+            return;
+        }
+        show!(
+            m,
+            "\n\nWaiters:\n--------\n\
+            tgid         ino                need             want\n\
+            -----------------------------------------------------\n"
+        );
+        self.client.waits.for_each(|pid, _comm, reason, _msecs| {
+            if reason.what == CAPS_WAIT {
+                let need = ceph_fs_proto::wire::cap_bits::Caps(reason.id as u32);
+                show!(m, "{pid:<13}0x{:<17x}{need:<17}{need:<17}\n", reason.ino);
+            }
+        });
+    }
+
+    fn show_status(self: &Arc<Self>, m: &SeqFile) {
+        let addr = self.client.messenger.addr();
+        show!(
+            m,
+            "instance: client.{} {}/{}\n",
+            self.client.global_id(),
+            addr,
+            addr.nonce
+        );
+        show!(m, "blocklisted: false\n");
+    }
+}
+
+/// What a task that waits for capabilities gives as its reason; the bits are the
+/// reason's id.
+pub(crate) const CAPS_WAIT: &str = "caps";

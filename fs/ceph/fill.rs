@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What replies say of inodes, into the inodes.
+//!
+//! This runs in the work of the session's connection, in the order of the server's
+//! messages: a capability that a later message revokes has been added before. It
+//! never touches the dentry cache. What is for that is handed to the task that asked
+//! ([`Filled`]), which holds the VFS's locks.
+//!
+//! An attribute is taken over if the server's version of the inode is new, or if
+//! the capability that vouches for it is newly issued. This client changes nothing,
+//! so no attribute here is ever newer than the server's.
+use kernel::{alloc::flags::GFP_ATOMIC, prelude::*, str::CString, sync::Arc};
+use kernel_ext::{
+    fs::{
+        inode::{mode, Got},
+        stat::Time,
+        Inode, InodeRef, SuperBlock,
+    },
+    time,
+};
+
+use ceph_fs_proto::wire::{
+    cap_bits::Caps,
+    client_caps::ClientCaps,
+    frag::{Frag, FragTree},
+    inode_stat::InodeStat,
+    lease::LeaseStat,
+    msg::seq_newer,
+    reply::{ClientReply, DirStat, Extra, ReplyDir},
+    snap::SnapTrace,
+};
+use ceph_proto::{errno::estale, wire::types::Timespec};
+
+use crate::{
+    fs_client::{FsClient, Subject},
+    inode::{has_pages, DirStats, Lease, Session, State},
+    mds_client::Spec,
+    super_block::CephFs,
+};
+
+/// What a reply leaves for the task that asked.
+#[derive(Default)]
+pub(crate) struct Filled {
+    /// The directory of the name that was asked for.
+    pub(crate) dir: Option<InodeRef<CephFs>>,
+    /// For how long the name may be trusted.
+    pub(crate) lease: Option<Lease>,
+    /// The inode; none if the name does not exist.
+    pub(crate) target: Option<InodeRef<CephFs>>,
+    /// The entries of a directory.
+    pub(crate) listing: Option<Listing>,
+    /// A value that was asked for.
+    pub(crate) value: KVec<u8>,
+}
+
+/// Entries of one fragment of a directory.
+pub(crate) struct Listing {
+    /// The fragment; not always the one that was asked for, if the directory was
+    /// split or merged.
+    pub(crate) frag: Frag,
+    /// [`ReplyDir::END`] and its neighbours.
+    pub(crate) flags: u16,
+    /// The entries, in the order of the reply.
+    pub(crate) entries: KVVec<Entry>,
+}
+
+impl Listing {
+    /// Whether a flag of the reply is set.
+    pub(crate) fn has(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Whether the fragment's end was reached.
+    pub(crate) fn is_end(&self) -> bool {
+        self.has(ReplyDir::END)
+    }
+
+    /// Whether the entries come in the order of their hashes.
+    pub(crate) fn is_hash_order(&self) -> bool {
+        self.has(ReplyDir::HASH_ORDER)
+    }
+}
+
+/// An entry of a directory.
+pub(crate) struct Entry {
+    /// Its name.
+    pub(crate) name: KVec<u8>,
+    /// Hash of its name.
+    pub(crate) hash: u32,
+    /// What it names.
+    pub(crate) inode: InodeRef<CephFs>,
+    /// For how long the name may be trusted; taken by who puts it into a dentry.
+    pub(crate) lease: Option<Lease>,
+}
+
+/// A time as messages have it.
+pub(crate) fn to_wire(time: Time) -> Timespec {
+    Timespec {
+        // The wire has 32 bits.
+        sec: time.sec as u32,
+        nsec: time.nsec,
+    }
+}
+
+/// A time as the VFS has it.
+pub(crate) fn from_wire(time: Timespec) -> Time {
+    Time {
+        sec: i64::from(time.sec),
+        nsec: time.nsec,
+    }
+}
+
+/// Takes over size and truncation, unless they are older than what is known.
+/// Returns whether the file was truncated, so that pages may be beyond its end.
+pub(crate) fn size(
+    inode: &Inode<CephFs>,
+    state: &mut State,
+    truncate_seq: u32,
+    truncate_size: u64,
+    size: u64,
+) -> bool {
+    let known = u64::try_from(inode.size()).unwrap_or(0);
+    let newer = seq_newer(truncate_seq, state.truncate_seq) || state.version == 0;
+    let same = truncate_seq == state.truncate_seq;
+    if newer || same && size > known {
+        let size = if inode.is_dir() { 0 } else { size };
+        inode.set_size(i64::try_from(size).unwrap_or(i64::MAX));
+        inode.set_blocks(size.saturating_add(511) >> 9);
+    }
+    if newer || same {
+        state.truncate_size = truncate_size;
+    }
+    state.truncate_seq = if newer {
+        truncate_seq
+    } else {
+        state.truncate_seq
+    };
+    newer && size < known
+}
+
+fn times(
+    inode: &Inode<CephFs>,
+    state: &mut State,
+    warp: u32,
+    [atime, mtime, ctime]: [Timespec; 3],
+) {
+    // An older count belongs to a message that was overtaken.
+    if !seq_newer(state.time_warp_seq, warp) || state.version == 0 {
+        inode.set_times(from_wire(atime), from_wire(mtime), from_wire(ctime));
+        state.time_warp_seq = warp;
+    }
+}
+
+/// Takes over the attributes of GRANT, REVOKE and IMPORT, as far as what is issued
+/// vouches for them. Not the size.
+pub(crate) fn from_caps(inode: &Inode<CephFs>, state: &mut State, caps: &ClientCaps<'_>) {
+    let issued = caps.caps;
+    if issued.intersects(Caps::AUTH_SHARED) {
+        inode.set_owner(caps.uid, caps.gid);
+        inode.set_mode((caps.mode & 0o7777) as u16);
+        if let Some((btime, _)) = caps.btime {
+            state.btime = btime;
+        }
+    }
+    if issued.intersects(Caps::LINK_SHARED) {
+        inode.set_nlink(caps.nlink);
+    }
+    if issued.intersects(Caps::ANY_RD) {
+        let i = &caps.inode;
+        times(inode, state, i.time_warp_seq, [i.atime, i.mtime, i.ctime]);
+        if let Some((_, change)) = caps.btime {
+            state.change_attr = state.change_attr.max(change);
+        }
+    }
+    if let (true, Some((files, subdirs))) = (issued.intersects(Caps::FILE_SHARED), caps.dirstat) {
+        state.dir.files = files;
+        state.dir.subdirs = subdirs;
+    }
+    if let Some(layout) = caps.inode.layout {
+        if issued.intersects(Caps::ANY_RD | Caps::ANY_FILE_WR) && !inode.is_dir() {
+            state.layout = layout;
+        }
+    }
+}
+
+/// What an inode needs from outside of its lock.
+struct Prepared {
+    pool_ns: Option<Arc<KVec<u8>>>,
+    frag_tree: FragTree,
+}
+
+fn owned(bytes: &[u8]) -> Result<KVec<u8>> {
+    let mut vec = KVec::new();
+    vec.extend_from_slice(bytes, GFP_KERNEL)?;
+    Ok(vec)
+}
+
+impl Prepared {
+    fn new(stat: &InodeStat<'_>) -> Result<Self> {
+        Ok(Self {
+            pool_ns: match stat.pool_ns {
+                [] => None,
+                name => Some(Arc::new(owned(name)?, GFP_KERNEL)?),
+            },
+            frag_tree: FragTree::from_splits(stat.splits.iter())?,
+        })
+    }
+}
+
+/// Takes over what a reply says; `before` was issued before its capability. Returns
+/// whether the file was truncated. What is replaced is left in `prepared`, to be freed
+/// without the inode's lock.
+fn from_stat(
+    inode: &Inode<CephFs>,
+    state: &mut State,
+    stat: &InodeStat<'_>,
+    before: Caps,
+    prepared: &mut Prepared,
+) -> bool {
+    let auth = stat.cap.is_auth();
+    // Odd versions are those of changes that are not on disk yet.
+    let new = state.version == 0 || auth && stat.version > state.version & !1;
+    let gained = stat.cap.caps.without(before);
+    let of = |bits: Caps| new || gained.intersects(bits);
+    let mut truncated = false;
+
+    state.change_attr = state.change_attr.max(stat.change_attr);
+    state.quota = stat.quota;
+    if of(Caps::AUTH_SHARED) {
+        inode.set_owner(stat.uid, stat.gid);
+        inode.set_mode((stat.mode & 0o7777) as u16);
+        state.btime = stat.btime;
+        state.snap_btime = stat.snap_btime;
+    }
+    if of(Caps::LINK_SHARED) {
+        inode.set_nlink(stat.nlink);
+    }
+    if of(Caps::ANY_RD) {
+        let all = [stat.atime, stat.mtime, stat.ctime];
+        times(inode, state, stat.time_warp_seq, all);
+    }
+    if new || stat.cap.caps.intersects(Caps::FILE_SHARED) {
+        state.dir.files = stat.files;
+        state.dir.subdirs = stat.subdirs;
+    }
+    if of(Caps::ANY_RD | Caps::ANY_FILE_WR) {
+        state.layout = stat.layout;
+        core::mem::swap(&mut state.pool_ns, &mut prepared.pool_ns);
+        truncated = size(
+            inode,
+            state,
+            stat.truncate_seq,
+            stat.truncate_size,
+            stat.size,
+        );
+    }
+    if inode.is_dir() && (new || auth) {
+        state.dir_hash = stat.dir_hash;
+        let (files, subdirs) = (state.dir.files, state.dir.subdirs);
+        state.dir = DirStats {
+            files,
+            subdirs,
+            rbytes: stat.rbytes,
+            rfiles: stat.rfiles,
+            rsubdirs: stat.rsubdirs,
+            rsnaps: stat.rsnaps,
+            rctime: stat.rctime,
+        };
+        core::mem::swap(&mut state.frag_tree, &mut prepared.frag_tree);
+    }
+    if stat.layout.stripe_unit.is_power_of_two() {
+        let bits = stat.layout.stripe_unit.trailing_zeros();
+        inode.set_block_bits(bits.min(30) as u8);
+    } else {
+        inode.set_block_bits(BLOCK_BITS);
+    }
+    state.has_inline_data =
+        stat.inline_version != InodeStat::INLINE_NONE && stat.inline_version > 0;
+    state.version = state.version.max(stat.version).max(1);
+    truncated
+}
+
+/// Block size that stat(2) shows of what has no layout: 4 MiB (`CEPH_BLOCK_SHIFT`).
+const BLOCK_BITS: u8 = 22;
+
+impl FsClient {
+    /// The worker's half of a reply.
+    pub(crate) fn fill_reply(
+        &self,
+        session: &Arc<Session>,
+        spec: &Spec<Subject>,
+        reply: &ClientReply<'_>,
+    ) -> Result<Filled> {
+        if !reply.snap_trace.is_empty() {
+            self.realms.update(&SnapTrace::decode(reply.snap_trace)?)?;
+        }
+        let sb = self.super_block().ok_or(EIO)?;
+        let sb = &*sb;
+        let mut filled = Filled::default();
+        if let Some(dentry) = &reply.dentry {
+            let dir = self.fill_inode(sb, session, &dentry.dir)?;
+            self.fill_frag(&dir, &dentry.frag)?;
+            filled.lease = Some(self.lease(session, spec, &dir, &dentry.lease));
+            filled.dir = Some(dir);
+        }
+        if let Some(target) = &reply.target {
+            filled.target = Some(self.fill_inode(sb, session, target)?);
+        }
+        match &reply.extra {
+            Extra::Dir(listed) => {
+                // The target of READDIR is the directory itself.
+                let dir = filled.target.as_ref().or(spec.subject.inode.as_ref());
+                if let Some(dir) = dir.cloned() {
+                    filled.listing = Some(self.fill_listing(sb, session, spec, &dir, listed)?);
+                }
+            }
+            Extra::Value(value) => filled.value = owned(value)?,
+            Extra::None | Extra::Raw(_) => {}
+        }
+        Ok(filled)
+    }
+
+    fn fill_listing(
+        &self,
+        sb: &SuperBlock<CephFs>,
+        session: &Arc<Session>,
+        spec: &Spec<Subject>,
+        dir: &Inode<CephFs>,
+        listed: &ReplyDir<'_>,
+    ) -> Result<Listing> {
+        self.fill_frag(dir, &listed.frag)?;
+        let mut entries = KVVec::with_capacity(listed.entries.len(), GFP_KERNEL)?;
+        for entry in &listed.entries {
+            let inode = self.fill_inode(sb, session, &entry.inode)?;
+            let filled = Entry {
+                name: owned(entry.name)?,
+                hash: dir.data().name_hash(entry.name),
+                inode,
+                lease: Some(self.lease(session, spec, dir, &entry.lease)),
+            };
+            entries.push(filled, GFP_KERNEL)?;
+        }
+        Ok(Listing {
+            frag: listed.frag.frag,
+            flags: listed.flags,
+            entries,
+        })
+    }
+
+    /// What the task that asked needs to set a lease, as things are now.
+    fn lease(
+        &self,
+        session: &Arc<Session>,
+        spec: &Spec<Subject>,
+        dir: &Inode<CephFs>,
+        lease: &LeaseStat<'_>,
+    ) -> Lease {
+        let granted = lease.is_valid() && lease.duration_ms > 0;
+        let (gen, _) = session.cap_validity();
+        // From when it was asked for, as the server's clock runs from before the
+        // reply arrived.
+        let until = spec.subject.started;
+        Lease {
+            session: granted.then(|| session.clone()),
+            gen,
+            revokes: session.data.revokes(),
+            seq: lease.seq,
+            until: until.wrapping_add(time::msecs(u64::from(lease.duration_ms))),
+            dir_shared_gen: dir.data().shared_gen(),
+        }
+    }
+
+    /// Notes which rank has authority over a fragment.
+    fn fill_frag(&self, dir: &Inode<CephFs>, stat: &DirStat) -> Result {
+        let info = dir.data();
+        let known = {
+            let mut state = info.state();
+            let delegations = &mut state.delegations;
+            let at = delegations.iter().position(|(frag, _)| *frag == stat.frag);
+            match (at, stat.auth) {
+                (Some(at), Some(rank)) => {
+                    if let Some(known) = delegations.get_mut(at) {
+                        known.1 = rank;
+                    }
+                    true
+                }
+                (Some(at), None) => {
+                    let _ = delegations.remove(at);
+                    true
+                }
+                (None, Some(_)) => false,
+                (None, None) => true,
+            }
+        };
+        if let (false, Some(rank)) = (known, stat.auth) {
+            // Without memory the request is forwarded.
+            let _ = info.state().delegations.push((stat.frag, rank), GFP_ATOMIC);
+        }
+        Ok(())
+    }
+
+    /// Finds or makes the inode that a reply tells of, and takes over what it says.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` if the number belongs to an inode of another type now, `ENOMEM`.
+    pub(crate) fn fill_inode(
+        &self,
+        sb: &SuperBlock<CephFs>,
+        session: &Arc<Session>,
+        stat: &InodeStat<'_>,
+    ) -> Result<InodeRef<CephFs>> {
+        let prepared = Prepared::new(stat)?;
+        let bits = (stat.mode & 0xffff) as u16;
+        match sb.get_or_create_inode(&stat.vino)? {
+            Got::Existing(inode) => {
+                if inode.mode() & mode::TYPE_MASK != bits & mode::TYPE_MASK {
+                    return Err(estale());
+                }
+                self.take_over(session, &inode, stat, prepared)?;
+                Ok(inode)
+            }
+            Got::New(mut new) => {
+                crate::ops::init_inode(&mut new, bits, stat.rdev)?;
+                if bits & mode::TYPE_MASK == mode::SYMLINK {
+                    new.data().set_symlink(c_string(stat.symlink)?);
+                }
+                self.take_over(session, &new, stat, prepared)?;
+                Ok(new.unlock())
+            }
+        }
+    }
+
+    fn take_over(
+        &self,
+        session: &Arc<Session>,
+        inode: &Inode<CephFs>,
+        stat: &InodeStat<'_>,
+        mut prepared: Prepared,
+    ) -> Result {
+        let info = inode.data();
+        let mut truncated = false;
+        if stat.cap.caps.is_empty() || !stat.vino.is_head() {
+            let mut state = info.state();
+            let before = state.caps.issued();
+            truncated = from_stat(inode, &mut state, stat, before, &mut prepared);
+            if !stat.vino.is_head() {
+                state.caps.set_snap_caps(before | stat.cap.caps);
+            }
+        } else {
+            self.add_cap(session, inode, &stat.cap, |state, before| {
+                truncated = from_stat(inode, state, stat, before, &mut prepared);
+            })?;
+        }
+        drop(prepared);
+        if truncated && has_pages(inode) {
+            inode.truncate_pagecache(inode.size());
+        }
+        // Of an empty directory all names are known.
+        if inode.is_dir()
+            && stat.files == 0
+            && stat.subdirs == 0
+            && stat.cap.caps.intersects(Caps::FILE_SHARED)
+            && stat.vino.is_head()
+        {
+            info.set_complete(info.counts());
+        }
+        Ok(())
+    }
+}
+
+/// A symbolic link's target as a C string.
+fn c_string(bytes: &[u8]) -> Result<CString> {
+    let mut vec = KVec::with_capacity(bytes.len().saturating_add(1), GFP_KERNEL)?;
+    vec.extend_from_slice(bytes, GFP_KERNEL)?;
+    vec.push(0, GFP_KERNEL)?;
+    let text = kernel::str::CStr::from_bytes_with_nul(&vec).map_err(|_| EINVAL)?;
+    Ok(CString::try_from(text)?)
+}
