@@ -18,6 +18,7 @@ pub mod log;
 pub mod messenger;
 pub mod mon_client;
 pub mod options;
+pub mod osd_client;
 pub mod request;
 
 use keyring::Keyring;
@@ -43,6 +44,7 @@ struct LibCeph {
     _keyring: Keyring,
     _msgr_queue: Guard<Arc<OwnedQueue>>,
     _mon_queue: Guard<Arc<OwnedQueue>>,
+    _osd_queue: Guard<Arc<OwnedQueue>>,
     _debugfs: Guard<Dir>,
 }
 
@@ -50,10 +52,12 @@ impl kernel::Module for LibCeph {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let mon_queue = OwnedQueue::new(c"ceph-mon", Flags::UNBOUND | Flags::MEM_RECLAIM)?;
         let msgr_queue = OwnedQueue::new(c"ceph-msgr", Flags::PERCPU | Flags::MEM_RECLAIM)?;
+        let osd_queue = OwnedQueue::new(c"ceph-osd", Flags::UNBOUND | Flags::MEM_RECLAIM)?;
         let module = Self {
             _debugfs: debugfs::ROOT.set(Dir::root(c"ceph"))?,
             _msgr_queue: messenger::QUEUE.set(msgr_queue)?,
             _mon_queue: mon_client::QUEUE.set(mon_queue)?,
+            _osd_queue: osd_client::QUEUE.set(osd_queue)?,
             _keyring: Keyring::new()?,
         };
         pr_info!("loaded (mon/osd proto 15/24)\n");

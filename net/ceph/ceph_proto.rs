@@ -42,6 +42,10 @@ pub mod wire {
     pub mod monmap;
     #[path = "../wire/msgr2.rs"]
     pub mod msgr2;
+    #[path = "../wire/osd.rs"]
+    pub mod osd;
+    #[path = "../wire/osd_backoff.rs"]
+    pub mod osd_backoff;
     #[path = "../wire/osdmap.rs"]
     pub mod osdmap;
     #[path = "../wire/osdmap_inc.rs"]
@@ -66,6 +70,8 @@ pub mod machine {
     pub mod msgr2_reader;
     #[path = "../machine/msgr2_tests.rs"]
     mod msgr2_tests;
+    #[path = "../machine/osd_target.rs"]
+    pub mod osd_target;
     #[path = "../machine/subs.rs"]
     pub mod subs;
 }

@@ -6,13 +6,15 @@
 use kernel::{new_mutex, prelude::*, sync::Arc, sync::Mutex, time::Jiffies};
 use kernel_ext::{debugfs::Dir, time, wait::WaitTable};
 
+use ceph_proto::wire::osd::kind;
 use ceph_proto::wire::types::Fsid;
 
 use crate::debugfs::ClientFiles;
 use crate::log::{error, info};
-use crate::messenger::{Config, Messenger, FEATURE_MSG_AUTH};
+use crate::messenger::{Config, Incoming, Messenger, FEATURE_MSG_AUTH};
 use crate::mon_client::{MonClient, MonDispatch};
 use crate::options::Options;
+use crate::osd_client::OsdClient;
 
 /// A client of one cluster.
 #[pin_data]
@@ -23,11 +25,33 @@ pub struct Client {
     pub messenger: Arc<Messenger>,
     /// Monitors.
     pub monc: Arc<MonClient>,
+    /// OSDs.
+    pub osdc: Arc<OsdClient>,
     /// The tasks that wait on behalf of this client.
     pub waits: Arc<WaitTable>,
     /// From the first session until `stop`.
     #[pin]
     files: Mutex<Option<ClientFiles>>,
+}
+
+/// Brings maps to those who read them.
+struct Maps {
+    osdc: Arc<OsdClient>,
+    others: Arc<dyn MonDispatch>,
+}
+
+impl MonDispatch for Maps {
+    fn dispatch(&self, monc: &MonClient, msg: &Incoming) -> bool {
+        if msg.header.kind != kind::OSD_MAP {
+            return self.others.dispatch(monc, msg);
+        }
+        let mut front = KVVec::new();
+        match front.extend_from_slice(&msg.front, GFP_KERNEL) {
+            Ok(()) => self.osdc.handle_map(front),
+            Err(_) => error!("no memory for an OSD map\n"),
+        }
+        true
+    }
 }
 
 impl Client {
@@ -47,11 +71,14 @@ impl Client {
         })?;
         let waits = Arc::pin_init(WaitTable::new(), GFP_KERNEL)?;
         let monc = MonClient::new(&options, messenger.clone(), waits.clone())?;
+        let options = Arc::new(options, GFP_KERNEL)?;
+        let osdc = OsdClient::new(options.clone(), messenger.clone(), monc.clone())?;
         Arc::pin_init(
             try_pin_init!(Self {
-                options: Arc::new(options, GFP_KERNEL)?,
+                options,
                 messenger,
                 monc,
+                osdc,
                 waits,
                 files <- new_mutex!(None, "ceph::Client::files"),
             }),
@@ -69,7 +96,9 @@ impl Client {
     /// `EHOSTUNREACH` if the monitors are of another cluster, `EINTR` when the task is
     /// being killed. The log says what to do.
     pub fn open_session(&self, maps: Arc<dyn MonDispatch>) -> Result {
-        self.monc.start(maps);
+        let osdc = self.osdc.clone();
+        self.monc
+            .start(Arc::new(Maps { osdc, others: maps }, GFP_KERNEL)?);
         let opened = self.monc.wait_maps(self.mount_timeout());
         if opened == Err(ETIMEDOUT) {
             error!(
@@ -106,6 +135,7 @@ impl Client {
     pub fn stop(&self) {
         let files = self.files.lock().take();
         drop(files);
+        self.osdc.stop();
         self.monc.stop();
         self.messenger.flush();
     }

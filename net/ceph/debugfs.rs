@@ -43,6 +43,20 @@ impl ClientFiles {
         };
         files.push(dir.file(c"monc", 0o400, show_monc)?, GFP_KERNEL)?;
 
+        let osdc: Arc<_> = client.osdc.clone();
+        let show_osdmap = move |m: &_| {
+            osdc.show_map(m);
+            Ok(())
+        };
+        files.push(dir.file(c"osdmap", 0o400, show_osdmap)?, GFP_KERNEL)?;
+
+        let osdc: Arc<_> = client.osdc.clone();
+        let show_osdc = move |m: &_| {
+            osdc.show_requests(m);
+            Ok(())
+        };
+        files.push(dir.file(c"osdc", 0o400, show_osdc)?, GFP_KERNEL)?;
+
         let options = client.options.clone();
         let show_options = move |m: &SeqFile| {
             show!(m, "{}\n", options.shown(true));

@@ -19,7 +19,7 @@ impl Time {
     pub(super) fn to_raw(self) -> bindings::timespec64 {
         bindings::timespec64 {
             tv_sec: self.sec,
-            tv_nsec: self.nsec.min(999_999_999) as isize,
+            tv_nsec: self.nsec.min(999_999_999) as _,
         }
     }
 
@@ -52,14 +52,14 @@ impl StatFs {
 
     /// Sets the magic number.
     pub fn set_type(&mut self, magic: i64) -> &mut Self {
-        self.raw().f_type = magic as isize;
+        self.raw().f_type = magic as _;
         self
     }
 
     /// Sets the block size and the fragment size, in bytes.
     pub fn set_block_size(&mut self, block: u32, fragment: u32) -> &mut Self {
-        self.raw().f_bsize = block as isize;
-        self.raw().f_frsize = fragment as isize;
+        self.raw().f_bsize = block as _;
+        self.raw().f_frsize = fragment as _;
         self
     }
 
@@ -81,7 +81,7 @@ impl StatFs {
 
     /// Sets the longest name, in bytes.
     pub fn set_name_len(&mut self, len: u32) -> &mut Self {
-        self.raw().f_namelen = len as isize;
+        self.raw().f_namelen = len as _;
         self
     }
 
@@ -99,31 +99,31 @@ pub struct Stat(Opaque<bindings::kstat>);
 /// Bits of the masks of statx(2).
 pub mod mask {
     /// Type and mode bits.
-    pub const MODE: u32 = crate::bindings::STATX_MODE;
+    pub const MODE: u32 = crate::bindings::STATX_MODE as u32;
     /// The type.
-    pub const TYPE: u32 = crate::bindings::STATX_TYPE;
+    pub const TYPE: u32 = crate::bindings::STATX_TYPE as u32;
     /// The number of links.
-    pub const NLINK: u32 = crate::bindings::STATX_NLINK;
+    pub const NLINK: u32 = crate::bindings::STATX_NLINK as u32;
     /// The owner.
-    pub const UID: u32 = crate::bindings::STATX_UID;
+    pub const UID: u32 = crate::bindings::STATX_UID as u32;
     /// The group.
-    pub const GID: u32 = crate::bindings::STATX_GID;
+    pub const GID: u32 = crate::bindings::STATX_GID as u32;
     /// Time of the last access.
-    pub const ATIME: u32 = crate::bindings::STATX_ATIME;
+    pub const ATIME: u32 = crate::bindings::STATX_ATIME as u32;
     /// Time of the last change of the data.
-    pub const MTIME: u32 = crate::bindings::STATX_MTIME;
+    pub const MTIME: u32 = crate::bindings::STATX_MTIME as u32;
     /// Time of the last change of the inode.
-    pub const CTIME: u32 = crate::bindings::STATX_CTIME;
+    pub const CTIME: u32 = crate::bindings::STATX_CTIME as u32;
     /// The inode number.
-    pub const INO: u32 = crate::bindings::STATX_INO;
+    pub const INO: u32 = crate::bindings::STATX_INO as u32;
     /// The size.
-    pub const SIZE: u32 = crate::bindings::STATX_SIZE;
+    pub const SIZE: u32 = crate::bindings::STATX_SIZE as u32;
     /// The allocated blocks.
-    pub const BLOCKS: u32 = crate::bindings::STATX_BLOCKS;
+    pub const BLOCKS: u32 = crate::bindings::STATX_BLOCKS as u32;
     /// All that stat(2) has.
-    pub const BASIC: u32 = crate::bindings::STATX_BASIC_STATS;
+    pub const BASIC: u32 = crate::bindings::STATX_BASIC_STATS as u32;
     /// Time of birth.
-    pub const BTIME: u32 = crate::bindings::STATX_BTIME;
+    pub const BTIME: u32 = crate::bindings::STATX_BTIME as u32;
     /// The change counter.
     pub const CHANGE_COOKIE: u32 = crate::bindings::STATX_CHANGE_COOKIE;
 

@@ -78,6 +78,8 @@ pub struct CapPeer {
 }
 
 impl CapPeer {
+    const SIZE: usize = 21;
+
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             cap_id: d.u64()?,
@@ -466,6 +468,7 @@ mod tests {
                 assert!(ClientCaps::decode(&bytes, b"x", version).is_err());
             }
         }
+        assert_eq!(CapPeer::SIZE, 21);
         Ok(())
     }
 

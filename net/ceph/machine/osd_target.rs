@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where a request to an object goes, and whether a new map changes that.
+//!
+//! ```text
+//!                    map: pool gone
+//!            +--------------------------+
+//!            v                          |
+//!  new --> homeless <--- map --->  for an OSD  --- map: new interval, split, forced
+//!                     no primary        |  ^       resend, unpaused --> send again
+//!                                       v  |
+//!                                     paused (flags of the map, epoch barrier)
+//! ```
+//!
+//! The OSDs of a placement group forget requests when its *interval* ends (the set of
+//! OSDs, or who is primary, changes), so whoever waits has to send again.
+use kernel::prelude::*;
+
+use crate::crush::placement::{is_split, OsdSet, NO_OSD};
+use crate::wire::osd::{flag, SpgId, NO_SNAP};
+use crate::wire::osd_backoff::HObject;
+use crate::wire::osdmap::{flags, OsdMap};
+use crate::wire::osdmap_pool::{PgId, Pool, PoolType};
+
+/// An object's name of up to [`ObjectName::MAX`] bytes, without allocation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ObjectName {
+    bytes: [u8; Self::MAX],
+    len: u8,
+}
+
+impl ObjectName {
+    /// Longest name; that of a file's object has at most 33 bytes.
+    pub const MAX: usize = 100;
+
+    /// A name.
+    ///
+    /// # Errors
+    ///
+    /// [`E2BIG`] if it is too long.
+    pub fn new(name: &[u8]) -> Result<Self> {
+        let mut bytes = [0; Self::MAX];
+        let place = bytes.get_mut(..name.len()).ok_or(E2BIG)?;
+        place.copy_from_slice(name);
+        let len = u8::try_from(name.len()).map_err(|_| E2BIG)?;
+        Ok(Self { bytes, len })
+    }
+
+    /// The object with a number of the file with an inode number.
+    pub fn of_file(ino: u64, object: u64) -> Self {
+        let mut name = Self {
+            bytes: [0; Self::MAX],
+            len: 0,
+        };
+        // 16 + 1 + 16 digits at most.
+        name.hex(ino, 1);
+        name.push(b'.');
+        name.hex(object, 8);
+        name
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
+            *place = byte;
+            self.len = self.len.saturating_add(1);
+        }
+    }
+
+    fn hex(&mut self, number: u64, min_digits: u32) {
+        let bits = u64::BITS.wrapping_sub(number.leading_zeros());
+        let digits = bits.div_ceil(4).max(min_digits);
+        for digit in (0..digits).rev() {
+            let nibble = (number >> (digit.wrapping_mul(4) & 63)) & 15;
+            let nibble = u32::try_from(nibble).unwrap_or(0);
+            let digit = char::from_digit(nibble, 16).unwrap_or('0');
+            self.push(u8::try_from(digit).unwrap_or(b'0'));
+        }
+    }
+
+    /// The name.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
+    }
+}
+
+/// What became of a target with a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing that matters.
+    Unchanged,
+    /// The request has to be sent (again), to [`Target::osd`].
+    Send,
+    /// The pool is not in the map.
+    PoolGone,
+}
+
+/// What decides besides the map.
+pub struct Context<'a> {
+    /// Requests wait for a map of this epoch.
+    pub barrier: u32,
+    /// Picks the position of a replica of the set to read from.
+    pub pick: &'a dyn Fn(&OsdMap, &OsdSet) -> usize,
+}
+
+/// Where a request goes.
+pub struct Target {
+    /// Pool that the object belongs to; cache tiers are beside it.
+    base_pool: i64,
+    namespace: KVec<u8>,
+    object: ObjectName,
+    /// [`flag`] of `wire::osd`.
+    pub flags: u32,
+    /// Pool that the request goes to.
+    pub pool: i64,
+    /// Full hash of the object.
+    pub hash: PgId,
+    /// Placement group and shard.
+    pub spg: SpgId,
+    /// The OSDs that should have the object.
+    pub up: OsdSet,
+    /// The OSDs that serve it.
+    pub acting: OsdSet,
+    /// The OSD that the request goes to, or -1.
+    pub osd: i32,
+    /// The request must not be sent.
+    pub paused: bool,
+    /// Epoch of the map that this is of.
+    pub epoch: u32,
+    /// Facts of the interval, none before the first map.
+    interval: Option<Interval>,
+    used_replica: bool,
+    last_force_resend: u32,
+    /// The pool that an OSD named instead.
+    redirect: Option<i64>,
+}
+
+/// What, with the sets, makes up an interval.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Interval {
+    pg_num: u32,
+}
+
+impl Target {
+    /// A target that no map was seen for.
+    pub fn new(pool: i64, namespace: KVec<u8>, object: ObjectName, flags: u32) -> Self {
+        let hash = PgId { pool: -1, seed: 0 };
+        Self {
+            base_pool: pool,
+            namespace,
+            object,
+            flags,
+            pool,
+            hash,
+            spg: SpgId {
+                pg: hash,
+                shard: SpgId::NO_SHARD,
+            },
+            up: OsdSet::EMPTY,
+            acting: OsdSet::EMPTY,
+            osd: NO_OSD,
+            paused: false,
+            epoch: 0,
+            interval: None,
+            used_replica: false,
+            last_force_resend: 0,
+            redirect: None,
+        }
+    }
+
+    /// Namespace in the pool.
+    pub fn namespace(&self) -> &[u8] {
+        &self.namespace
+    }
+
+    /// Name of the object.
+    pub fn object(&self) -> &[u8] {
+        self.object.as_bytes()
+    }
+
+    /// The object in the order of its pool.
+    pub fn hobject(&self) -> HObject<'_> {
+        HObject {
+            key: &[],
+            name: self.object(),
+            snap: NO_SNAP,
+            hash: self.hash.seed,
+            is_max: false,
+            namespace: &self.namespace,
+            pool: self.pool,
+        }
+    }
+
+    fn reads(&self) -> bool {
+        self.flags & flag::READ != 0
+    }
+
+    fn writes(&self) -> bool {
+        self.flags & flag::WRITE != 0
+    }
+
+    /// An OSD said that the request goes to another pool.
+    pub fn redirected(&mut self, pool: i64) {
+        self.redirect = Some(pool);
+        self.flags |= flag::REDIRECTED | flag::IGNORE_OVERLAY | flag::IGNORE_CACHE;
+        self.forget();
+    }
+
+    /// A replica cannot serve the request: the primary has to.
+    pub fn ask_primary(&mut self) {
+        self.flags &= !(flag::BALANCE_READS | flag::LOCALIZE_READS);
+        self.forget();
+    }
+
+    /// Makes the next update send the request.
+    fn forget(&mut self) {
+        self.interval = None;
+    }
+
+    /// The pool to go to: the object's own, its cache tier, or where we were sent.
+    fn tier<'m>(&self, map: &'m OsdMap) -> Option<&'m Pool> {
+        let base = map.pool(self.base_pool)?;
+        if let Some(pool) = self.redirect {
+            return map.pool(pool);
+        }
+        if self.flags & flag::IGNORE_OVERLAY != 0 {
+            return Some(base);
+        }
+        match (self.writes(), self.reads()) {
+            (true, _) if base.write_tier >= 0 => map.pool(base.write_tier),
+            (_, true) if base.read_tier >= 0 => map.pool(base.read_tier),
+            _ => Some(base),
+        }
+    }
+
+    fn should_pause(&self, map: &OsdMap, pool: &Pool, barrier: u32) -> bool {
+        let full = pool.flags & Pool::FULL != 0;
+        (self.reads() && map.has_flags(flags::PAUSERD))
+            || (self.writes()
+                && (full || map.has_flags(flags::PAUSEWR) || map.has_flags(flags::FULL)))
+            || map.epoch < barrier
+    }
+
+    /// Takes a map into account.
+    pub fn update(&mut self, map: &OsdMap, context: &Context<'_>) -> Outcome {
+        self.epoch = map.epoch;
+        let (Some(base), Some(pool)) = (map.pool(self.base_pool), self.tier(map)) else {
+            self.osd = NO_OSD;
+            return Outcome::PoolGone;
+        };
+        // Once for each time that the monitors ask for it.
+        let forced = map.epoch == base.last_force_resend
+            && (self.last_force_resend < base.last_force_resend || self.last_force_resend == 0);
+        if forced {
+            self.last_force_resend = base.last_force_resend;
+        }
+
+        let paused = self.should_pause(map, pool, context.barrier);
+        let unpaused = self.paused && !paused;
+        self.paused = paused;
+
+        let hash = pool.hash_object(&self.namespace, self.object());
+        let (up, acting) = map.pg_to_up_acting(pool, hash);
+        let changed = match self.interval {
+            None => true,
+            Some(old) => {
+                self.hash != hash
+                    || primary_changed(&self.acting, &acting)
+                    || (self.used_replica && self.acting.as_slice() != acting.as_slice())
+                    || is_split(self.spg.pg, old.pg_num, pool.pg_num)
+            }
+        };
+        if changed || forced {
+            self.pool = pool.id;
+            self.hash = hash;
+            self.spg = shard(pool, hash, &acting);
+            self.up = up;
+            self.acting = acting;
+            self.interval = Some(Interval {
+                pg_num: pool.pg_num,
+            });
+            self.choose_osd(map, pool, context);
+        }
+        match changed || forced || unpaused {
+            true => Outcome::Send,
+            false => Outcome::Unchanged,
+        }
+    }
+
+    /// The primary, or for some reads any replica.
+    fn choose_osd(&mut self, map: &OsdMap, pool: &Pool, context: &Context<'_>) {
+        let replicas = self.acting.as_slice();
+        let any = self.flags & (flag::BALANCE_READS | flag::LOCALIZE_READS) != 0
+            && !self.writes()
+            && pool.kind == PoolType::REPLICATED
+            && replicas.len() > 1;
+        let position = match any {
+            true => (context.pick)(map, &self.acting),
+            false => 0,
+        };
+        (self.osd, self.used_replica) = match replicas.get(position) {
+            Some(osd) if any => (*osd, position > 0),
+            _ => (self.acting.primary, false),
+        };
+    }
+}
+
+/// The group of a hash, and which shard of it the primary has.
+fn shard(pool: &Pool, hash: PgId, acting: &OsdSet) -> SpgId {
+    let position = match pool.can_shift_osds() {
+        true => None,
+        false => acting.position(acting.primary),
+    };
+    let shard = position.and_then(|position| i8::try_from(position).ok());
+    SpgId {
+        pg: pool.pg(hash),
+        shard: shard.unwrap_or(SpgId::NO_SHARD),
+    }
+}
+
+fn primary_changed(old: &OsdSet, new: &OsdSet) -> bool {
+    match (old.as_slice().is_empty(), new.as_slice().is_empty()) {
+        (true, true) => false,
+        (true, false) | (false, true) => true,
+        (false, false) => {
+            old.primary != new.primary || old.position(old.primary) != new.position(new.primary)
+        }
+    }
+}

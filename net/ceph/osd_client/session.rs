@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A session with one OSD: its connection, and the requests that wait for it.
+//!
+//! The callbacks of the connection take the session's lock, so that lock is never
+//! held over [`Connection::close`] and [`Connection::revoke_incoming`], which wait
+//! for them.
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::RBTree,
+    sync::{Arc, Mutex},
+    time::Jiffies,
+};
+use kernel_ext::{iov::IovDest, time};
+
+use ceph_proto::errno;
+use ceph_proto::wire::osd::{kind, OsdOpReply};
+use ceph_proto::wire::osd_backoff::{Backoff, BackoffOp};
+use ceph_proto::wire::types::EntityType;
+
+use super::{request::OsdRequest, OsdClient};
+use crate::auth::ServiceAuth;
+use crate::log::{error, warning};
+use crate::messenger::{
+    Alloc, AuthBadMethod, AuthKeys, AuthRequest, Connection, ConnectionOps, Header, Incoming, Lent,
+    Message, Parts,
+};
+
+/// Id of the session of requests that have no OSD.
+pub(super) const HOMELESS: i32 = -1;
+
+/// A session with one OSD.
+#[pin_data]
+pub(super) struct Session {
+    /// Number of the OSD, or [`HOMELESS`].
+    pub(super) id: i32,
+    /// None if homeless.
+    pub(super) con: Option<Arc<Connection>>,
+    #[pin]
+    pub(super) state: Mutex<State>,
+}
+
+/// The changing part of a [`Session`].
+pub(super) struct State {
+    /// Nothing is added any more; another session takes its place.
+    pub(super) closed: bool,
+    /// The connection broke.
+    pub(super) faulted: bool,
+    pub(super) requests: RBTree<u64, Arc<OsdRequest>>,
+    /// The request whose destination the connection has.
+    lent: Option<Arc<OsdRequest>>,
+    pub(super) backoffs: KVec<Backoff>,
+    /// When the last request left.
+    pub(super) idle_since: Jiffies,
+}
+
+impl Session {
+    pub(super) fn new(id: i32, con: Option<Arc<Connection>>) -> Result<Arc<Self>> {
+        let state = State {
+            closed: false,
+            faulted: false,
+            requests: RBTree::new(),
+            lent: None,
+            backoffs: KVec::new(),
+            idle_since: time::jiffies(),
+        };
+        Arc::pin_init(
+            try_pin_init!(Self {
+                id,
+                con,
+                state <- new_mutex!(state, "ceph::osd_client::Session::state"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Sends a request of the tree, unless something forbids it now. Whatever of an
+    /// earlier sending is still queued is taken back. Without memory it stays
+    /// unsent, and the next tick tries again.
+    pub(super) fn send(&self, state: &State, req: &Arc<OsdRequest>) {
+        let Some(con) = &self.con else { return };
+        let mut r = req.state.lock();
+        let target = &r.target;
+        let object = target.hobject();
+        let blocked = |backoff: &Backoff| backoff.covers(&target.spg, &object);
+        if target.paused || r.dest.is_none() || state.backoffs.iter().any(blocked) {
+            return;
+        }
+        if let Some((old, con)) = r.sent.take() {
+            con.revoke(&old);
+        }
+        let Ok(message) = req.message(&r) else { return };
+        r.attempts = r.attempts.saturating_add(1);
+        r.sent_at = time::jiffies();
+        r.sent = Some((message.clone(), con.clone()));
+        con.send(message);
+    }
+
+    /// Sends all requests, in order: the connection is a new one.
+    pub(super) fn send_all(&self) {
+        let mut state = self.state.lock();
+        state.backoffs = KVec::new();
+        for req in state.requests.values() {
+            self.send(&state, req);
+        }
+    }
+
+    /// Closes the connection. What it had goes back to where it belongs.
+    pub(super) fn close_connection(&self) {
+        if let Some(con) = &self.con {
+            if let Some(Lent { dest, .. }) = con.close() {
+                self.give_back(&mut self.state.lock(), Some(dest));
+            }
+        }
+    }
+
+    /// A destination comes back from the connection to its request.
+    fn give_back(&self, state: &mut State, dest: Option<IovDest>) -> Option<Arc<OsdRequest>> {
+        let dest = dest?;
+        let req = state.lent.take()?;
+        req.state.lock().dest = Some(dest);
+        Some(req)
+    }
+
+    /// Takes a request's destination back, and what is still to be sent of it. The
+    /// request is in no tree; no lock is held.
+    pub(super) fn recall(&self, req: &Arc<OsdRequest>) {
+        let (sent, lent) = {
+            let mut r = req.state.lock();
+            (r.sent.take(), r.dest.is_none())
+        };
+        if let Some((message, con)) = sent {
+            con.revoke(&message);
+            if lent {
+                // If it is none, a callback that is over now has given it back.
+                let dest = con.revoke_incoming(req.tid());
+                self.give_back(&mut self.state.lock(), dest);
+            }
+        }
+        if let Some(dest) = &mut req.state.lock().dest {
+            dest.rewind();
+        }
+    }
+}
+
+/// What the connection of a session calls. It holds the client and the session until
+/// the connection is closed.
+#[pin_data]
+pub(super) struct Ops {
+    osdc: Arc<OsdClient>,
+    session: Arc<Session>,
+    #[pin]
+    auth: ServiceAuth,
+}
+
+impl Ops {
+    pub(super) fn new(osdc: Arc<OsdClient>, session: Arc<Session>) -> Result<Arc<Self>> {
+        let monc = osdc.monc.clone();
+        Arc::pin_init(
+            try_pin_init!(Self {
+                osdc,
+                session,
+                auth <- ServiceAuth::new(monc, EntityType::OSD),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn alloc_reply(&self, header: &Header) -> Alloc {
+        let mut state = self.session.state.lock();
+        let Some(req) = state.requests.get(&header.tid) else {
+            return Alloc::Skip;
+        };
+        if header.data_len == 0 {
+            return Alloc::Accept;
+        }
+        let req = req.clone();
+        let Some(mut dest) = req.state.lock().dest.take() else {
+            return Alloc::Skip;
+        };
+        dest.rewind();
+        state.lent = Some(req);
+        Alloc::Fill(dest)
+    }
+
+    fn handle_reply(&self, msg: Incoming) {
+        let tid = msg.header.tid;
+        let mut state = self.session.state.lock();
+        self.session.give_back(&mut state, msg.dest);
+        let Some(req) = state.requests.get(&tid).cloned() else {
+            return;
+        };
+        let mut r = req.state.lock();
+        let version = msg.header.version;
+        let decoded = OsdOpReply::decode(&msg.front, version, r.target.namespace());
+        let result = match decoded {
+            Err(error) => {
+                error!(
+                    "osd{} tid {tid}: cannot decode reply: {}\n",
+                    self.session.id,
+                    error.to_errno()
+                );
+                Err(EIO)
+            }
+            Ok(reply) => {
+                let sendings = u32::try_from(reply.attempt).map(|n| n.saturating_add(1));
+                if sendings.is_ok_and(|n| n != r.attempts) {
+                    // To an earlier sending; the right one will follow.
+                    return;
+                }
+                let again = if let Some(pool) = reply.redirect {
+                    r.target.redirected(pool);
+                    true
+                } else if reply.result == EAGAIN.to_errno() {
+                    r.target.ask_primary();
+                    true
+                } else {
+                    false
+                };
+                if again {
+                    r.sent = None;
+                    drop(r);
+                    if let Some(node) = self.osdc.unlink(&mut state, tid) {
+                        drop(state);
+                        self.osdc.place(node, &req);
+                    }
+                    return;
+                }
+                outcome(&reply, msg.header.data_len, self.session.id, tid)
+            }
+        };
+        drop(r);
+        drop(self.osdc.unlink(&mut state, tid));
+        drop(state);
+        self.osdc.finish(&req, result);
+    }
+
+    fn handle_backoff(&self, con: &Arc<Connection>, front: KVVec<u8>) {
+        let Ok(backoff) = Backoff::decode(front) else {
+            error!("osd{}: cannot decode backoff\n", self.session.id);
+            return;
+        };
+        let mut state = self.session.state.lock();
+        match backoff.op {
+            BackoffOp::Block => {
+                let acknowledged = backoff.acknowledge().and_then(|front| {
+                    Message::new(Parts {
+                        kind: kind::OSD_BACKOFF,
+                        version: Backoff::VERSION,
+                        front,
+                        ..Parts::default()
+                    })
+                });
+                match acknowledged {
+                    Ok(message) if state.backoffs.push(backoff, GFP_KERNEL).is_ok() => {
+                        con.send(message);
+                    }
+                    _ => error!("osd{}: no memory for backoff\n", self.session.id),
+                }
+            }
+            BackoffOp::Unblock => {
+                let id = backoff.id;
+                state.backoffs.retain(|other| other.id != id);
+                for req in state.requests.values() {
+                    // By the range of the message: the group may have been split.
+                    let covered = {
+                        let r = req.state.lock();
+                        backoff.covers(&r.target.spg, &r.target.hobject())
+                    };
+                    if covered {
+                        self.session.send(&state, req);
+                    }
+                }
+            }
+            BackoffOp::AckBlock => warning!("osd{}: backoff that is ours\n", self.session.id),
+        }
+    }
+}
+
+/// The bytes read, or why not.
+fn outcome(reply: &OsdOpReply, data_len: usize, osd: i32, tid: u64) -> Result<usize> {
+    if reply.ops.len() != 1 || usize::try_from(reply.data_len()) != Ok(data_len) {
+        error!("osd{osd} tid {tid}: reply does not fit the request\n");
+        return Err(EIO);
+    }
+    match reply.result {
+        0.. => Ok(data_len),
+        number @ -4095..=-1 => Err(Error::from_errno(number)),
+        _ => Err(EIO),
+    }
+}
+
+impl ConnectionOps for Ops {
+    fn alloc_msg(&self, _con: &Arc<Connection>, header: &Header) -> Alloc {
+        match header.kind {
+            kind::OSD_OPREPLY => self.alloc_reply(header),
+            kind::OSD_MAP | kind::OSD_BACKOFF => Alloc::Accept,
+            other => {
+                warning!("osd{}: unknown message type {other}\n", self.session.id);
+                Alloc::Skip
+            }
+        }
+    }
+
+    fn dispatch(&self, con: &Arc<Connection>, msg: Incoming) {
+        match msg.header.kind {
+            kind::OSD_OPREPLY => self.handle_reply(msg),
+            kind::OSD_BACKOFF => self.handle_backoff(con, msg.front),
+            kind::OSD_MAP => self.osdc.handle_map(msg.front),
+            _ => {}
+        }
+    }
+
+    fn returned(&self, _con: &Arc<Connection>, _tid: u64, dest: IovDest) {
+        self.session
+            .give_back(&mut self.session.state.lock(), Some(dest));
+    }
+
+    fn fault(&self, _con: &Arc<Connection>) {
+        self.session.state.lock().faulted = true;
+        self.osdc.wake_worker();
+    }
+
+    fn auth_request(&self, _con: &Arc<Connection>) -> Result<AuthRequest> {
+        self.auth.auth_request()
+    }
+
+    fn auth_more(&self, _con: &Arc<Connection>, payload: &[u8]) -> Result<KVVec<u8>> {
+        self.auth.auth_more(payload)
+    }
+
+    fn auth_done(
+        &self,
+        _con: &Arc<Connection>,
+        _global_id: u64,
+        _con_mode: u32,
+        payload: &[u8],
+    ) -> Result<AuthKeys> {
+        self.auth.auth_done(payload)
+    }
+
+    fn auth_bad_method(&self, _con: &Arc<Connection>, bad: &AuthBadMethod) -> Result {
+        self.auth.auth_bad_method(bad)
+    }
+}
+
+/// An error that ends requests when the client is stopped.
+pub(super) fn stopped() -> Error {
+    errno::eshutdown()
+}

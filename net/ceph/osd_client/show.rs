@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The files `osdmap` and `osdc` of debugfs, as the C client has them.
+use core::fmt;
+use kernel::{
+    seq_file::SeqFile,
+    sync::{atomic::Relaxed, Arc},
+};
+
+use ceph_proto::wire::osdmap::osd_state;
+
+use super::{
+    request::OsdRequest,
+    session::{Session, HOMELESS},
+    OsdClient,
+};
+use crate::log::show;
+
+/// Numbers with commas in brackets.
+struct List<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for List<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (i, item) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{item}")?;
+        }
+        f.write_str("]")
+    }
+}
+
+/// `from->to`.
+struct Arrow((i32, i32));
+
+impl fmt::Display for Arrow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}->{}", self.0 .0, self.0 .1)
+    }
+}
+
+/// Bytes of a name; what is not printable as `%pE` of printk.
+struct Name<'a>(&'a [u8]);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0 {
+            match byte {
+                b' '..=b'~' => write!(f, "{}", char::from(*byte))?,
+                _ => write!(f, "\\{byte:03o}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A 16.16 fixed-point number in percent.
+fn percent(weight: u32) -> u64 {
+    (u64::from(weight) * 100) >> 16
+}
+
+fn state_name(state: u32) -> &'static str {
+    match (state & osd_state::EXISTS != 0, state & osd_state::UP != 0) {
+        (true, true) => "exists, up",
+        (true, false) => "exists",
+        (false, true) => "up",
+        (false, false) => "doesn't exist",
+    }
+}
+
+impl OsdClient {
+    /// Prints the map.
+    pub fn show_map(&self, m: &SeqFile) {
+        let Some(map) = self.map() else {
+            show!(m, "epoch 0 barrier {} flags 0x0\n", self.barrier());
+            return;
+        };
+        show!(
+            m,
+            "epoch {} barrier {} flags {:#x}\n",
+            map.epoch,
+            self.barrier(),
+            map.flags
+        );
+        for pool in map.pools() {
+            show!(
+                m,
+                "pool {} '{}' type {} size {} min_size {} pg_num {} pg_num_mask {} flags {:#x} \
+                lfor {} read_tier {} write_tier {}\n",
+                pool.id,
+                Name(map.pool_name(pool.id).unwrap_or(b"")),
+                pool.kind.0,
+                pool.size,
+                pool.min_size,
+                pool.pg_num,
+                pool.pg_num_mask(),
+                pool.flags,
+                pool.last_force_resend,
+                pool.read_tier,
+                pool.write_tier
+            );
+        }
+        for osd in 0..i32::try_from(map.max_osd()).unwrap_or(0) {
+            show!(
+                m,
+                "osd{osd}\t{}\t{:3}%\t({})\t{:3}%\t{:2}\n",
+                map.osd_addr(osd),
+                percent(map.osd_weight(osd)),
+                state_name(map.osd_state(osd)),
+                percent(map.primary_affinity(osd)),
+                self.locality(&map, osd).map_or(-1, i32::from)
+            );
+        }
+        for (pg, osds) in map.pg_temp().iter() {
+            show!(m, "pg_temp {pg} {}\n", List(osds));
+        }
+        for (pg, osd) in map.primary_temp().iter() {
+            if let [osd] = osd {
+                show!(m, "primary_temp {pg} {osd}\n");
+            }
+        }
+        for (pg, osds) in map.pg_upmap().iter() {
+            show!(m, "pg_upmap {pg} {}\n", List(osds));
+        }
+        for (pg, pairs) in map.pg_upmap_items().iter() {
+            show!(m, "pg_upmap_items {pg} [");
+            for (i, pair) in pairs.iter().enumerate() {
+                show!(m, "{}{}", if i == 0 { "" } else { "," }, Arrow(*pair));
+            }
+            show!(m, "]\n");
+        }
+    }
+
+    /// Prints the requests and backoffs.
+    pub fn show_requests(&self, m: &SeqFile) {
+        let homeless = self.homeless.state.lock().requests.values().count();
+        show!(
+            m,
+            "REQUESTS {} homeless {homeless}\n",
+            self.count.load(Relaxed)
+        );
+        self.for_each_session(|session| show_session(m, session));
+        show_session(m, &self.homeless);
+        show!(m, "LINGER REQUESTS\nBACKOFFS\n");
+        self.for_each_session(|session| {
+            for backoff in &session.state.lock().backoffs {
+                let (begin, end) = backoff.range();
+                show!(
+                    m,
+                    "osd{}\t{}\t{}\t{begin}\t{end}\n",
+                    session.id,
+                    backoff.spg,
+                    backoff.id
+                );
+            }
+        });
+    }
+
+    fn for_each_session(&self, mut f: impl FnMut(&Arc<Session>)) {
+        let mut id = HOMELESS;
+        while let Some(session) = self.session_after(id) {
+            id = session.id;
+            f(&session);
+        }
+    }
+}
+
+fn show_session(m: &SeqFile, session: &Session) {
+    for req in session.state.lock().requests.values() {
+        show_request(m, req);
+    }
+}
+
+fn show_request(m: &SeqFile, req: &OsdRequest) {
+    let r = req.state.lock();
+    let t = &r.target;
+    show!(
+        m,
+        "{}\tosd{}\t{}\t{}\t{}/{}\t{}/{}\te{}\t",
+        req.tid(),
+        t.osd,
+        t.hash,
+        t.spg,
+        List(t.up.as_slice()),
+        t.up.primary,
+        List(t.acting.as_slice()),
+        t.acting.primary,
+        t.epoch
+    );
+    if !t.namespace().is_empty() {
+        show!(m, "{}/", Name(t.namespace()));
+    }
+    show!(
+        m,
+        "{}\t{:#x}{}\t{}\t{}\n",
+        Name(t.object()),
+        t.flags,
+        if t.paused { "\tP" } else { "" },
+        r.attempts,
+        req.op().name()
+    );
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `MOSDBackoff` v1: an OSD asks not to be sent requests for a range of objects,
+//! until it says otherwise or the session ends; and `hobject_t`, by which objects
+//! are ordered.
+use core::cmp::Ordering;
+use core::fmt::{self, Write};
+use kernel::prelude::*;
+
+use super::decode::Decoder;
+use super::encode::Encoder;
+use super::osd::{SpgId, NO_SNAP, SNAP_DIR};
+use crate::errno::ebadmsg;
+
+/// An object's place in the order of a pool's objects (`hobject_t`), borrowed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HObject<'a> {
+    /// What is hashed instead of the name; empty for the name.
+    pub key: &'a [u8],
+    /// Name.
+    pub name: &'a [u8],
+    /// Snapshot.
+    pub snap: u64,
+    /// Hash.
+    pub hash: u32,
+    /// Greater than all objects.
+    pub is_max: bool,
+    /// Namespace.
+    pub namespace: &'a [u8],
+    /// Pool.
+    pub pool: i64,
+}
+
+impl<'a> HObject<'a> {
+    fn decode(d: &mut Decoder<'a>) -> Result<Self> {
+        let (version, mut body) = d.versioned(4)?;
+        if version < 4 {
+            return Err(ebadmsg());
+        }
+        Ok(Self {
+            key: body.blob()?,
+            name: body.blob()?,
+            snap: body.u64()?,
+            hash: body.u32()?,
+            is_max: body.bool()?,
+            namespace: body.blob()?,
+            pool: body.i64()?,
+        })
+    }
+
+    fn encode(&self, e: &mut Encoder) -> Result {
+        e.versioned(4, 3, |e| {
+            e.blob(self.key)?.blob(self.name)?.u64(self.snap)?;
+            e.u32(self.hash)?.bool(self.is_max)?;
+            e.blob(self.namespace)?.i64(self.pool)?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn effective_key(&self) -> &'a [u8] {
+        match self.key {
+            [] => self.name,
+            key => key,
+        }
+    }
+}
+
+/// The order in which OSDs sort objects ("bitwise").
+impl Ord for HObject<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // For what is greater than all, Ceph takes a hash beyond 32 bits.
+        let bits = |o: &Self| match o.is_max {
+            true => 1 << 32,
+            false => u64::from(o.hash.reverse_bits()),
+        };
+        self.is_max
+            .cmp(&other.is_max)
+            .then_with(|| self.pool.cmp(&other.pool))
+            .then_with(|| bits(self).cmp(&bits(other)))
+            .then_with(|| self.namespace.cmp(other.namespace))
+            .then_with(|| self.effective_key().cmp(other.effective_key()))
+            .then_with(|| self.name.cmp(other.name))
+            .then_with(|| self.snap.cmp(&other.snap))
+    }
+}
+
+impl PartialOrd for HObject<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for HObject<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for HObject<'_> {}
+
+/// A name with what separates parts escaped.
+struct Escaped<'a>(&'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0 {
+            match byte {
+                b'%' | b':' | b'/' | ..=31 | 127.. => write!(f, "%{byte:02x}")?,
+                _ => f.write_char(char::from(*byte))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As the C client's debugfs: `pool:hash:namespace:key:name:snap`, MIN or MAX.
+impl fmt::Display for HObject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.snap == 0 && self.hash == 0 && !self.is_max && self.pool == i64::MIN {
+            return f.write_str("MIN");
+        }
+        if self.is_max {
+            return f.write_str("MAX");
+        }
+        write!(
+            f,
+            "{}:{:08x}:{}:{}:{}:",
+            self.pool,
+            self.hash.reverse_bits(),
+            Escaped(self.namespace),
+            Escaped(self.key),
+            Escaped(self.name)
+        )?;
+        match self.snap {
+            NO_SNAP => f.write_str("head"),
+            SNAP_DIR => f.write_str("snapdir"),
+            snap => write!(f, "{snap:x}"),
+        }
+    }
+}
+
+/// What a backoff message says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackoffOp {
+    /// Do not send requests for the range.
+    Block,
+    /// A block is known, says the client.
+    AckBlock,
+    /// Send them again.
+    Unblock,
+}
+
+/// A backoff message; it keeps the bytes that it was decoded from.
+pub struct Backoff {
+    /// Placement group that it is about.
+    pub spg: SpgId,
+    /// Epoch of the OSD's map.
+    pub epoch: u32,
+    /// What to do.
+    pub op: BackoffOp,
+    /// Number of the backoff in the session.
+    pub id: u64,
+    bytes: KVVec<u8>,
+}
+
+impl Backoff {
+    /// Version of the encoding.
+    pub const VERSION: u16 = 1;
+
+    /// Decodes the front.
+    ///
+    /// # Errors
+    ///
+    /// `EBADMSG` for malformed bytes.
+    pub fn decode(bytes: KVVec<u8>) -> Result<Self> {
+        let mut d = Decoder::new(&bytes);
+        let spg = SpgId::decode(&mut d)?;
+        let epoch = d.u32()?;
+        let op = match d.u8()? {
+            1 => BackoffOp::Block,
+            2 => BackoffOp::AckBlock,
+            3 => BackoffOp::Unblock,
+            _ => return Err(ebadmsg()),
+        };
+        let id = d.u64()?;
+        HObject::decode(&mut d)?;
+        HObject::decode(&mut d)?;
+        Ok(Self {
+            spg,
+            epoch,
+            op,
+            id,
+            bytes,
+        })
+    }
+
+    /// First object of the range, and the one behind the last.
+    pub fn range(&self) -> (HObject<'_>, HObject<'_>) {
+        // SpgId, epoch, operation, id.
+        let mut d = Decoder::new(self.bytes.get(24 + 4 + 1 + 8..).unwrap_or(&[]));
+        let begin = HObject::decode(&mut d).unwrap_or_default();
+        let end = HObject::decode(&mut d).unwrap_or_default();
+        (begin, end)
+    }
+
+    /// Whether an object of the placement group is in the range.
+    pub fn covers(&self, spg: &SpgId, object: &HObject<'_>) -> bool {
+        let (begin, end) = self.range();
+        self.spg == *spg && (*object == begin || (*object > begin && *object < end))
+    }
+
+    /// The front of the message that acknowledges a block.
+    pub fn acknowledge(&self) -> Result<KVVec<u8>> {
+        let (begin, end) = self.range();
+        let mut e = Encoder::with_capacity(self.bytes.len())?;
+        self.spg.encode(&mut e)?;
+        // With the epoch of the block, by which the OSD knows of a split.
+        e.u32(self.epoch)?.u8(2)?.u64(self.id)?;
+        begin.encode(&mut e)?;
+        end.encode(&mut e)?;
+        Ok(e.into_vec())
+    }
+}
+
+#[kunit_tests(ceph_wire_osd_backoff)]
+mod tests {
+    use super::super::osdmap_pool::PgId;
+    use super::*;
+
+    fn object(name: &[u8], hash: u32) -> HObject<'_> {
+        HObject {
+            name,
+            hash,
+            snap: NO_SNAP,
+            pool: 2,
+            ..HObject::default()
+        }
+    }
+
+    fn message(begin: HObject<'_>, end: HObject<'_>) -> Result<KVVec<u8>> {
+        let mut e = Encoder::new();
+        let pg = PgId { pool: 2, seed: 7 };
+        SpgId { pg, shard: -1 }.encode(&mut e)?;
+        e.u32(5)?.u8(1)?.u64(9)?;
+        begin.encode(&mut e)?;
+        end.encode(&mut e)?;
+        Ok(e.into_vec())
+    }
+
+    #[test]
+    fn order() {
+        // Sorted by the reversed bits of the hash.
+        assert!(object(b"a", 1) > object(b"a", 2));
+        assert!(object(b"a", 2) < object(b"b", 2));
+        let max = HObject {
+            is_max: true,
+            ..HObject::default()
+        };
+        assert!(max > object(b"z", u32::MAX));
+        assert!(object(b"a", 1) == object(b"a", 1));
+    }
+
+    #[test]
+    fn a_block_and_its_acknowledgement() -> Result {
+        let bytes = message(object(b"b", 4), object(b"d", 4))?;
+        for len in 0..bytes.len() {
+            let mut short = KVVec::new();
+            short.extend_from_slice(bytes.get(..len).ok_or(EINVAL)?, GFP_KERNEL)?;
+            assert!(Backoff::decode(short).is_err());
+        }
+        let backoff = Backoff::decode(bytes)?;
+        assert_eq!((backoff.op, backoff.id), (BackoffOp::Block, 9));
+        let ack = Backoff::decode(backoff.acknowledge()?)?;
+        assert_eq!((ack.op, ack.id, ack.epoch), (BackoffOp::AckBlock, 9, 5));
+        assert!(ack.range() == backoff.range());
+        assert!(backoff.covers(&backoff.spg, &object(b"b", 4)));
+        assert!(backoff.covers(&backoff.spg, &object(b"c", 4)));
+        assert!(!backoff.covers(&backoff.spg, &object(b"d", 4)));
+        assert!(!backoff.covers(&backoff.spg, &object(b"a", 4)));
+        let other = SpgId {
+            shard: 1,
+            ..backoff.spg
+        };
+        assert!(!backoff.covers(&other, &object(b"c", 4)));
+        Ok(())
+    }
+}
