@@ -175,6 +175,7 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(ClientSnap::decode(bytes.get(..len).ok_or(EINVAL)?).is_err());
         }
+        drop(snap);
         // More inodes than the message has bytes.
         let mut bad = KVVec::new();
         bad.extend_from_slice(&bytes, GFP_KERNEL)?;

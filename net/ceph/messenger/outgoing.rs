@@ -311,8 +311,7 @@ mod tests {
             };
             assert!(sending.send(|s| take(s, &mut frame)).is_err());
             sending.abort(crypto);
-            room = usize::MAX;
-            let mut take = |slices: &[&[u8]], frame: &mut KVVec<u8>| -> Result<usize> {
+            let take = |slices: &[&[u8]], frame: &mut KVVec<u8>| -> Result<usize> {
                 let mut taken = 0;
                 for slice in slices {
                     frame.extend_from_slice(slice, GFP_KERNEL)?;
