@@ -854,7 +854,8 @@ impl FsClient {
             let data = &issuer.session.data;
             drop(data.remove(issuer.stamp));
             if data.release(cap.release_item(inode.key().ino)) {
-                fs.send_releases(&issuer.session);
+                // Not here: memory reclaim may be what evicts, and sending allocates.
+                fs.mdsc.tick_soon();
             }
         }
     }

@@ -184,6 +184,12 @@ impl<H: MdsHooks> MdsClient<H> {
         }
     }
 
+    /// Lets the periodic work run now, which sends the releases that are pending. Any
+    /// context.
+    pub fn tick_soon(self: &Arc<Self>) {
+        DelayedTask::<Self>::mod_delayed(self.clone(), 0);
+    }
+
     /// The client of the cluster.
     pub fn client(&self) -> &Arc<Client> {
         &self.client
