@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs the functions test_* of the files test_*.py in the order in which they are
+written, all with one cluster and one guest. Each gets the Context `t`."""
+
+import argparse
+import glob
+import importlib
+import os
+import re
+import sys
+import threading
+import time
+
+import fill
+import lab as lab_module
+import serve
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+M = "/mnt/ceph"
+
+
+class Failed(Exception):
+    """What a test found; its text is all that is shown."""
+
+
+class Skipped(Exception):
+    """Why a test does not apply."""
+
+
+class Context:
+    """What a test works with."""
+
+    def __init__(self, client):
+        self.client = client
+        self.rust = client == "rust"
+        self.lab = lab_module.Lab()
+        self.cluster = self.g = self.fuse = None
+        self.start_mark = None
+
+    def boot(self):
+        failed = []
+
+        def guest():
+            try:
+                self.g = lab_module.Guest(self.lab, "g0", 0)
+                self.lab.guests.append(self.g)
+                self.g.start()
+            except Exception as e:
+                failed.append(e)
+        th = threading.Thread(target=guest)
+        th.start()
+        # Three monitors to hunt among, stores that survive kill -9, a standby MDS,
+        # tickets that expire during the run, folders that split into fragments.
+        self.cluster = self.lab.cluster(mons=3, osds=2, mds=2, store="bluestore", ttl=120, conf={
+            "mds_bal_split_size": 1000, "mds_bal_split_bits": 2, "mds_bal_fragment_interval": 1})
+        self.manifest = fill.fill(self.cluster, "demo", self.lab.run)
+        self.fuse = self.cluster.fuse("/tmp/other")
+        th.join()
+        if failed:
+            raise failed[0]
+        self.g.use_cluster(self.cluster)
+        self.g.put("manifest.json", self.manifest)
+        self.start_mark = self.g.mark()
+        self.g.load(self.client)
+        self.g.run("mkdir -p /mnt/ceph", check=True)
+
+    # Looking.
+
+    def fail(self, text):
+        raise Failed(text)
+
+    def check(self, good, text):
+        if not good:
+            raise Failed(text)
+
+    def equal(self, have, want, what):
+        if have != want:
+            raise Failed(f"{what}: {have!r:.500}, should be {want!r:.500}")
+
+    def skip(self, text):
+        raise Skipped(text)
+
+    # Acting in the guest.
+
+    def run(self, command, timeout=60):
+        return self.g.run(command, timeout)
+
+    def ok(self, command, timeout=60):
+        """Runs a command that must work; gives its output."""
+        r = self.g.run(command, timeout)
+        if r.status:
+            raise Failed(f"{command}: exit {r.status}: {r.out.strip()[-1500:]}")
+        return r.out
+
+    def mount(self, at=M, source="user@$FSID.cephfs=/", options="", timeout=90):
+        """Mounts with the helper."""
+        o = f"mon_addr=$MONS,secret=$SECRET,ms_mode=prefer-crc{',' if options else ''}{options}"
+        self.ok(f"mkdir -p {at}; mount -t ceph {source} {at} -o {o}", timeout)
+
+    def mounted(self, at=M):
+        """The line of /proc/mounts, or None."""
+        for line in self.ok("cat /proc/mounts").splitlines():
+            if line.split()[1] == at:
+                return line
+        return None
+
+    def ensure_mounted(self):
+        if not self.mounted():
+            self.mount()
+
+    def umount(self, at=M, timeout=90):
+        self.ok(f"umount {at}", timeout)
+
+    def umount_all(self):
+        self.run("umount -a -t ceph", 120)
+
+    def mount2(self, source, options, at=M, timeout=120):
+        """The system call mount(2) itself; gives (the name of the errno or OK, seconds)."""
+        r = self.g.run(f"mkdir -p {at}; python3 /lab/src/tools/testing/integration/in_guest/mount2.py "
+                       f"\"{source}\" {at} \"{options}\"", timeout)
+        words = r.out.split()
+        if len(words) < 2:
+            raise Failed(f"mount2: {r}")
+        return words[0], float(words[1])
+
+    def options(self, **changed):
+        o = {"mon_addr": "$MONS", "name": "user", "secret": "$SECRET", "ms_mode": "crc", **changed}
+        return ",".join(k if v is True else f"{k}={v}" for k, v in o.items() if v is not None)
+
+    def python(self, code, timeout=60):
+        """Runs Python code in the guest; gives its output, fails when it fails."""
+        name = f"py{time.monotonic_ns()}.py"
+        with open(os.path.join(self.g.dir, name), "w") as f:
+            f.write(code)
+        return self.ok(f"python3 /lab/run/{name}", timeout)
+
+    def drop_caches(self):
+        self.ok("sync; echo 3 >/proc/sys/vm/drop_caches")
+
+    def wait(self, what, f, timeout=30):
+        """Waits until f() is true."""
+        end = time.monotonic() + timeout
+        while not f():
+            if time.monotonic() > end:
+                raise Failed(f"not within {timeout} s: {what}")
+            time.sleep(0.3)
+
+    def recover(self):
+        """After a failed test: everything runs again and nothing is mounted."""
+        for n in self.cluster.names():
+            self.cluster.thaw(n)
+        for n in [f"mon.{m}" for m in self.cluster.mon_names] + ["mgr.x"] + \
+                [f"osd.{i}" for i in self.cluster.osd_ids] + [f"mds.{m}" for m in self.cluster.mds_names]:
+            if not self.cluster.running(n):
+                self.cluster.daemons.pop(n, None)
+                self.cluster.start_daemon(n)
+        self.cluster.wait_health(90)
+        self.run("umount -a -t ceph || umount -a -f -t ceph", 120)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--client", default="rust")
+    p.add_argument("--keep", action="store_true")
+    p.add_argument("patterns", nargs="*")
+    a = p.parse_args()
+    t = Context(a.client)
+    t0 = time.monotonic()
+    try:
+        t.boot()
+    except Exception as e:
+        print(f"FAIL boot: {e}\nlogs: {t.lab.host(t.lab.run)}\n0 passed, 1 failed", flush=True)
+        return 1
+    print(f"# cluster, content and guest are up after {time.monotonic() - t0:.1f} s", flush=True)
+
+    tests = []
+    for path in sorted(glob.glob(f"{HERE}/test_*.py")):
+        m = importlib.import_module(os.path.basename(path)[:-3])
+        source = open(path).read()
+        tests += [(f"{m.__name__[5:]}.{n[5:]}", getattr(m, n))
+                  for n in re.findall(r"^def (test_\w+)", source, re.M)]
+    passed, failed, dead = 0, [], False
+    for name, f in tests:
+        if a.patterns and not any(x in name for x in a.patterns):
+            continue
+        t1 = time.monotonic()
+        try:
+            mark = t.g.mark()
+            f(t)
+            splats = t.g.splats(mark)
+            t.check(not splats, "the kernel complained: " + " | ".join(splats))
+            passed += 1
+            print(f"ok {name} ({time.monotonic() - t1:.1f} s)", flush=True)
+        except Skipped as e:
+            print(f"skip {name}: {e}", flush=True)
+        except Exception as e:
+            failed.append(name)
+            print(f"FAIL {name} ({time.monotonic() - t1:.1f} s): {type(e).__name__}: {e}", flush=True)
+            try:
+                log = t.g.dmesg(mark).strip().splitlines()[-60:]
+                print("".join(f"    | {line}\n" for line in log), end="", flush=True)
+                t.recover()
+            except Exception as e2:
+                print(f"    and recovery failed: {e2}", flush=True)
+                if t.g.process.poll() is not None:
+                    print("    the guest is dead: the rest is not run", flush=True)
+                    dead = True
+                    break
+    if not dead:
+        try:
+            t.umount_all()
+            t.g.unload()
+            splats = t.g.splats(t.start_mark)
+            t.check(not splats, "the kernel complained: " + " | ".join(splats))
+            passed += 1
+            print("ok clean end: no mounts, modules gone, nothing wrong in dmesg", flush=True)
+        except Exception as e:
+            failed.append("clean end")
+            print(f"FAIL clean end: {e}", flush=True)
+    if a.keep and not dead:
+        print(f"kept: {t.lab.host(t.lab.run)}", flush=True)
+        serve.serve(t.lab, a.client)
+    if failed:
+        print(f"failed: {' '.join(failed)}; logs: {t.lab.host(t.lab.run)}")
+    print(f"{passed} passed, {len(failed)} failed", flush=True)
+    t.fuse.stop()
+    t.lab.stop()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What another client (ceph-fuse) changes is seen by what starts after its call."""
+
+import os
+
+from run import M
+
+
+def setup(t, name):
+    t.ensure_mounted()
+    d = f"{t.fuse.path}/co-{name}"
+    os.makedirs(d, exist_ok=True)
+    return d, f"{M}/co-{name}"
+
+
+def write(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def test_create_after_enoent(t):
+    d, g = setup(t, "create")
+    t.check(t.run(f"cat {g}/f").status != 0, "it is there already")
+    write(f"{d}/f", "hello")
+    t.equal(t.ok(f"cat {g}/f"), "hello", "content")
+
+
+def test_overwrite(t):
+    d, g = setup(t, "overwrite")
+    for i in range(5):
+        write(f"{d}/f", f"content {i}" * (i + 1))
+        t.equal(t.ok(f"cat {g}/f"), f"content {i}" * (i + 1), "content")
+
+
+def test_append_and_truncate(t):
+    d, g = setup(t, "append")
+    write(f"{d}/f", "")
+    for i in range(4):
+        with open(f"{d}/f", "a") as f:
+            f.write("x" * 5000)
+        t.equal(t.ok(f"stat -c %s {g}/f; wc -c <{g}/f").split(), [str(5000 * (i + 1))] * 2, "size")
+    os.truncate(f"{d}/f", 100)
+    t.equal(t.ok(f"stat -c %s {g}/f; wc -c <{g}/f").split(), ["100"] * 2, "size")
+    os.truncate(f"{d}/f", 9000)
+    t.equal(t.ok(f"tail -c +101 {g}/f | tr -d '\\0' | wc -c; wc -c <{g}/f").split(), ["0", "9000"],
+            "truncated down and up: zeros")
+
+
+def test_unlink_and_recreate(t):
+    d, g = setup(t, "unlink")
+    write(f"{d}/f", "one")
+    t.equal(t.ok(f"cat {g}/f"), "one", "content")
+    os.unlink(f"{d}/f")
+    t.check(t.run(f"stat {g}/f").status != 0, "still there after unlink")
+    write(f"{d}/f", "two")
+    t.equal(t.ok(f"cat {g}/f"), "two", "content")
+    os.unlink(f"{d}/f")
+    os.mkdir(f"{d}/f")
+    t.equal(t.ok(f"stat -c %F {g}/f"), "directory\n", "kind")
+
+
+def test_rename(t):
+    d, g = setup(t, "rename")
+    write(f"{d}/a", "A")
+    write(f"{d}/b", "B")
+    t.equal(t.ok(f"cat {g}/a {g}/b"), "AB", "content")
+    os.rename(f"{d}/a", f"{d}/b")
+    t.equal(t.ok(f"cat {g}/b"), "A", "content after rename")
+    t.check(t.run(f"stat {g}/a").status != 0, "the old name is still there")
+    os.makedirs(f"{d}/x/y", exist_ok=True)
+    write(f"{d}/x/y/z", "Z")
+    t.ok(f"cat {g}/x/y/z")
+    os.rename(f"{d}/x", f"{d}/w")
+    t.equal(t.ok(f"cat {g}/w/y/z"), "Z", "content below a renamed folder")
+    t.check(t.run(f"cat {g}/x/y/z").status != 0, "the old path still works")
+
+
+def test_attributes(t):
+    d, g = setup(t, "attributes")
+    write(f"{d}/f", "x")
+    for mode, uid in ((0o600, 1), (0o755, 2), (0o4711, 3)):
+        t.ok(f"stat {g}/f")
+        os.chown(f"{d}/f", uid, uid + 10)
+        os.chmod(f"{d}/f", mode)
+        os.utime(f"{d}/f", ns=(5, 10**9 * uid + 7))
+        t.equal(t.ok(f"stat -c '%a %u %g %.9Y' {g}/f").split(),
+                [f"{mode:o}", str(uid), str(uid + 10), f"{uid}.000000007"], "attributes")
+    os.link(f"{d}/f", f"{d}/g")
+    t.equal(t.ok(f"stat -c %h {g}/f"), "2\n", "links")
+    os.unlink(f"{d}/g")
+    t.equal(t.ok(f"stat -c %h {g}/f"), "1\n", "links")
+
+
+def test_readdir(t):
+    d, g = setup(t, "readdir")
+    names = set()
+    for i in range(30):
+        write(f"{d}/n{i}", "")
+        names.add(f"n{i}")
+        if i % 3 == 2:
+            os.unlink(f"{d}/n{i - 1}")
+            names.discard(f"n{i - 1}")
+        if i % 5 == 0 or i > 26:
+            t.equal(set(t.ok(f"ls {g}").split()), names, "entries")
+    t.equal(set(t.ok(f"ls -l {g} | awk 'NR > 1 {{ print $NF }}'").split()), names, "entries of ls -l")
+
+
+def test_symlink_replaced(t):
+    d, g = setup(t, "symlink")
+    for target in ("one", "two", "three"):
+        if os.path.lexists(f"{d}/l"):
+            os.unlink(f"{d}/l")
+        os.symlink(target, f"{d}/l")
+        t.equal(t.ok(f"readlink {g}/l"), target + "\n", "target")
+
+
+def test_open_file_sees_changes(t):
+    d, g = setup(t, "open")
+    write(f"{d}/f", "a" * 10000)
+    job = t.g.spawn(f"""exec python3 -c '
+import os, time
+fd = os.open("{g}/f", os.O_RDONLY)
+print(os.pread(fd, 5, 9000).decode(), flush=True)
+for i in range(3):
+    while not os.path.exists("/lab/run/go%d" % i): time.sleep(0.05)
+    print(os.pread(fd, 5, 9000).decode(), os.fstat(fd).st_size, flush=True)
+'""")
+    t.wait("first read", lambda: "aaaaa" in job.output())
+    for i, c in enumerate("bcd"):
+        with open(f"{d}/f", "r+") as f:
+            f.write(c * (10000 + i))
+        open(f"{t.g.dir}/go{i}", "w").close()
+        t.wait(f"read {i}", lambda i=i: len(job.output().split("\n")) > i + 2)
+    t.equal(job.wait(20).out.split("\n")[1:4], ["bbbbb 10000", "ccccc 10001", "ddddd 10002"], "what the reader saw")
+    for i in range(3):
+        os.unlink(f"{t.g.dir}/go{i}")
+
+
+def test_writer_holds_the_file_open(t):
+    d, g = setup(t, "writer")
+    with open(f"{d}/f", "wb", buffering=0) as f:
+        for i in range(5):
+            f.write(b"y" * 1000)
+            t.equal(t.ok(f"wc -c <{g}/f").strip(), str(1000 * (i + 1)), "bytes read")
+            t.equal(t.ok(f"stat -c %s {g}/f").strip(), str(1000 * (i + 1)), "size")
+
+
+def test_two_readers_and_big_file(t):
+    d, g = setup(t, "big")
+    import hashlib
+    for seed in (1, 2):
+        data = os.urandom(9 << 20)
+        with open(f"{d}/f", "wb") as f:
+            f.write(data)
+        t.equal(t.ok(f"sha256sum <{g}/f").split()[0], hashlib.sha256(data).hexdigest(), "content")
+
+
+def test_layout_of_new_file(t):
+    d, g = setup(t, "layout")
+    import hashlib
+    data = os.urandom(3000001)
+    open(f"{d}/f", "w").close()
+    for k, v in (("stripe_unit", 65536), ("stripe_count", 4), ("object_size", 262144)):
+        os.setxattr(f"{d}/f", f"ceph.file.layout.{k}", str(v).encode())
+    with open(f"{d}/f", "wb") as f:
+        f.write(data)
+    t.equal(t.ok(f"sha256sum <{g}/f").split()[0], hashlib.sha256(data).hexdigest(), "content")
+
+
+def test_random_changes(t):
+    """A long random walk of changes, each compared."""
+    import random
+    d, g = setup(t, "random")
+    r = random.Random(5)
+    have = {}
+    for step in range(60):
+        n = f"f{r.randrange(8)}"
+        what = r.choice(("write", "write", "unlink", "rename", "truncate"))
+        if what == "write":
+            have[n] = r.randbytes(r.choice((0, 10, 5000, 70000)))
+            with open(f"{d}/{n}", "wb") as f:
+                f.write(have[n])
+        elif n in have and what == "unlink":
+            os.unlink(f"{d}/{n}")
+            del have[n]
+        elif n in have and what == "rename":
+            m = f"f{r.randrange(8)}"
+            os.rename(f"{d}/{n}", f"{d}/{m}")
+            have[m] = have.pop(n)
+        elif n in have and what == "truncate":
+            size = r.randrange(80000)
+            os.truncate(f"{d}/{n}", size)
+            have[n] = have[n][:size].ljust(size, b"\0")
+        if step % 3 == 0:
+            import hashlib
+            want = "".join(f"{hashlib.sha256(have[k]).hexdigest()}  {k}\n" for k in sorted(have))
+            t.equal(t.ok(f"cd {g} && ls | xargs -r sha256sum"), want, f"state after step {step}")

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Daemons that end, hang and come back, under a reader."""
+
+import time
+
+from run import M
+
+READER = f"""exec python3 -c '
+import hashlib, json, os, random, sys, time
+want = json.load(open("/lab/run/manifest.json"))
+files = [n for n, d in want.items() if "sha256" in d and d["size"] < 6 << 20 and not n.startswith("many")]
+r = random.Random(3)
+n = 0
+while not os.path.exists("/lab/run/stop"):
+    name = r.choice(files)
+    path = "{M}/" + name
+    assert os.lstat(path).st_ino == want[name]["ino"], name
+    fd = os.open(path, os.O_RDONLY)
+    h = hashlib.sha256()
+    while True:
+        b = os.read(fd, 1 << 20)
+        if not b: break
+        h.update(b)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+    assert h.hexdigest() == want[name]["sha256"], name
+    if n % 20 == 0:
+        assert sorted(os.listdir("{M}/tree/d1")) == want["tree/d1"]["entries"]
+        open("/proc/sys/vm/drop_caches", "w").write("2")
+    n += 1
+    if n % 10 == 0: print(n, flush=True)
+print("end", n, flush=True)
+'"""
+
+
+def under_a_reader(t, act, limit=60):
+    """Runs act() while a reader compares contents; it must make progress afterwards."""
+    t.ensure_mounted()
+    job = t.g.spawn(READER)
+
+    def count():
+        words = job.output().split()
+        return int(words[-1]) if words and words[-1].isdigit() else 0
+    t.wait("the reader reads", lambda: count() >= 10 or job.finished(), 60)
+    act()
+    before = count()
+    t.wait("the reader goes on", lambda: count() >= before + 30 or job.finished(), limit)
+    t.check(not job.finished(), f"the reader ended: {job.output()[-1500:]}")
+    open(f"{t.g.dir}/stop", "w").close()
+    r = job.wait(30)
+    t.ok("rm /lab/run/stop")
+    t.equal(r.status, 0, f"the reader: {r.out[-1500:]}")
+
+
+def test_restart_mon(t):
+    def act():
+        for m in ("mon.a", "mon.b", "mon.c"):
+            t.cluster.restart(m)
+            t.cluster.wait_health()
+    under_a_reader(t, act)
+
+
+def test_restart_mgr(t):
+    under_a_reader(t, lambda: (t.cluster.restart("mgr.x"), t.cluster.wait_health()))
+    t.ok(f"df {M}")
+
+
+def test_restart_osd(t):
+    def act():
+        for o in ("osd.0", "osd.1"):
+            t.cluster.restart(o)
+            t.cluster.wait_health()
+    under_a_reader(t, act, 90)
+
+
+def test_restart_osd_after_a_while(t):
+    """Down long enough that a map without it comes out: requests wait for a new map."""
+    def act():
+        t.cluster.kill("osd.0")
+        t.cluster.mon("osd down", ids=["0"])
+        time.sleep(3)
+        t.cluster.start_daemon("osd.0")
+        t.cluster.wait_health()
+    under_a_reader(t, act, 90)
+
+
+def active_mds(t):
+    return "mds." + t.cluster.mon_json("status")["fsmap"]["by_rank"][0]["name"]
+
+
+def test_restart_mds(t):
+    """The same MDS comes back: the session reconnects."""
+    for m in list(t.cluster.names("mds")):
+        if m != active_mds(t):
+            t.cluster.kill(m)
+
+    def act():
+        t.cluster.restart(active_mds(t))
+        time.sleep(1)
+        t.cluster.wait_mds_active()
+    try:
+        under_a_reader(t, act, 120)
+    finally:
+        for m in t.cluster.mds_names:
+            if not t.cluster.running(f"mds.{m}"):
+                t.cluster.start_daemon(f"mds.{m}")
+        t.cluster.wait_health()
+
+
+def test_mds_fails_over(t):
+    """The standby takes over."""
+    def act():
+        m = active_mds(t)
+        t.cluster.mon("mds fail", role_or_gid="0")
+        t.wait("another MDS is active", lambda: active_other(t, m), 90)
+        if not t.cluster.running(m):
+            t.cluster.daemons.pop(m, None)
+            t.cluster.start_daemon(m)
+    under_a_reader(t, act, 120)
+    t.cluster.wait_health()
+
+
+def active_other(t, m):
+    up = t.cluster.mon_json("status")["fsmap"]["by_rank"]
+    return up and up[0]["status"] == "up:active" and True
+
+
+def test_network_pause(t):
+    """Everything stands still for a while."""
+    def act():
+        for n in t.cluster.names():
+            t.cluster.freeze(n)
+        time.sleep(8)
+        for n in t.cluster.names():
+            t.cluster.thaw(n)
+        t.cluster.wait_mds_active()
+    under_a_reader(t, act, 120)
+    t.cluster.wait_health()
+
+
+def test_eviction(t):
+    """The MDS forgets the client: the mount says so instead of hanging, or recovers."""
+    t.ensure_mounted()
+    t.ok(f"ls -l {M}/tree/d2")
+    out = t.ok("cat /sys/kernel/debug/ceph/*/mds_sessions")
+    gid = out.split()[1]
+    t.cluster.ceph("tell", active_mds(t), "session", "evict", gid)
+    time.sleep(2)
+    r = t.run(f"ls -l {M}/tree/d7", 60)
+    t.check(r.status in (0, 1, 2), f"{r}")
+    t.run(f"umount {M}", 90)
+    if t.mounted():
+        t.ok(f"umount -f {M}", 90)
+    t.mount()
+    t.ok(f"ls {M}/tree/d7")
+    t.umount()
+
+
+UMOUNT = "exec python3 -c 'import ctypes; exit(ctypes.CDLL(None).umount2(b\"/mnt/ceph\", 8) != 0)'"
+
+
+def test_umount_while_the_cluster_is_down(t):
+    """It ends by itself or can be killed, and nothing is left."""
+    t.mount()
+    t.ok(f"ls -lR {M}/tree >/dev/null; cat {M}/sizes/4097 >/dev/null")
+    for n in t.cluster.names():
+        t.cluster.freeze(n)
+    try:
+        # Not umount(8), which asks the MDS for the folder's attributes first.
+        job = t.g.spawn(UMOUNT)
+        how = "by itself"
+        if not job.done.wait(8):
+            job.kill()
+            how = "killed"
+        r = job.wait(10 if t.rust else 70)
+        t.wait("not mounted any more", lambda: not t.mounted(), 5)
+        t.wait("nothing left", lambda: not t.run("ls /sys/kernel/debug/ceph").out.strip(), 70)
+    finally:
+        for n in t.cluster.names():
+            t.cluster.thaw(n)
+    t.cluster.wait_health()
+    t.mount()
+    t.ok(f"cat {M}/sizes/4097 >/dev/null")
+    t.umount()
+    print(f"# umount ended {how} after {r.seconds:.1f} s", flush=True)
+
+
+def test_umount_force_with_waiters(t):
+    """umount -f ends the waiters with EIO."""
+    t.mount()
+    t.ok(f"ls {M} >/dev/null")
+    for n in t.cluster.names():
+        t.cluster.freeze(n)
+    try:
+        jobs = [t.g.spawn(f"exec stat {M}/tree/d{i}/f1") for i in range(3)]
+        time.sleep(1)
+        f = t.g.spawn(f"exec umount -f {M}")
+        for job in jobs:
+            job.wait(30)
+        if not f.done.wait(20):
+            f.kill()
+        f.wait(20)
+    finally:
+        for n in t.cluster.names():
+            t.cluster.thaw(n)
+    t.cluster.wait_health()
+    t.umount_all()
+    t.mount()
+    t.umount()
