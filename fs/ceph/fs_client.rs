@@ -258,6 +258,39 @@ impl FsClient {
         Ok(reply.filled)
     }
 
+    /// Lists a part of a fragment of a directory: what follows `last`, or, if that is
+    /// empty, what has at least the hash `offset_hash`.
+    pub(crate) fn readdir(
+        &self,
+        dir: &Inode<CephFs>,
+        frag: Frag,
+        last: &[u8],
+        offset_hash: u32,
+    ) -> Result<Filled> {
+        let mut path = KVec::new();
+        path.extend_from_slice(last, GFP_KERNEL)?;
+        let reply = self.mdsc.do_request(Spec {
+            op: Op::READDIR,
+            args: Args::Readdir {
+                frag,
+                max_entries: self.options.readdir_max_entries,
+                max_bytes: self.options.readdir_max_bytes,
+                flags: Args::READDIR_REPLY_BITFLAGS,
+                offset_hash,
+            },
+            path1: OwnedPath::inode(dir.key().ino),
+            path2: OwnedPath { ino: 0, path },
+            want_dentry: false,
+            caller: Self::caller()?,
+            subject: Subject::frag(dir, frag),
+            timeout: None,
+        })?;
+        if reply.result < 0 {
+            return Err(Error::from_errno(reply.result));
+        }
+        Ok(reply.filled)
+    }
+
     /// Makes sure that the attributes that the mask vouches for are known; asks only
     /// if they are not.
     pub(crate) fn getattr(&self, inode: &Inode<CephFs>, mask: Caps) -> Result {

@@ -473,6 +473,12 @@ impl super_block::Operations for SuperOps {
         FsClient::evict(inode);
     }
 
+    /// What nobody uses goes at once, and its capability back to the server: a
+    /// capability that is kept costs the server more than a lookup costs us.
+    fn drop_inode(_inode: &kernel_ext::fs::inode::Uncounted<CephFs>) -> bool {
+        true
+    }
+
     fn statfs(dentry: &Dentry<CephFs>, stat: &mut StatFs) -> Result {
         let fs = dentry.super_block().data();
         let map = fs.mdsc.map().ok_or(EIO)?;
