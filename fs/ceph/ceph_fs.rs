@@ -70,3 +70,13 @@ impl kernel::Module for Ceph {
         Ok(module)
     }
 }
+
+impl Drop for Ceph {
+    fn drop(&mut self) {
+        // What a mount left behind holds the queue: none of it may be the last to do
+        // so, as the queue cannot be destroyed by an item of its own.
+        if let Some(queue) = QUEUE.get() {
+            queue.flush();
+        }
+    }
+}
