@@ -19,6 +19,7 @@ pub mod net;
 pub mod param;
 pub mod print;
 pub mod random;
+pub mod sync;
 pub mod task;
 pub mod time;
 pub mod wait;

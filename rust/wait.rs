@@ -10,9 +10,8 @@
 //! ```
 
 use crate::task::{self, Comm};
-use crate::{bindings, time};
+use crate::{bindings, new_spinlock, time};
 use core::ptr;
-use kernel::new_spinlock;
 use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::seq_print;
@@ -240,7 +239,7 @@ impl Completion {
 #[macro_export]
 macro_rules! new_wait_queue {
     ($name:literal) => {
-        $crate::wait::WaitQueue::new(::kernel::c_str!($name), ::kernel::static_lock_class!())
+        $crate::wait::WaitQueue::new($crate::static_name!($name), ::kernel::static_lock_class!())
     };
 }
 pub use crate::new_wait_queue;

@@ -205,9 +205,9 @@ macro_rules! new_delayed_task {
     ($queue:expr, $name:literal) => {
         $crate::workqueue::DelayedTask::new(
             $queue,
-            ::kernel::c_str!($name),
+            $crate::static_name!($name),
             ::kernel::static_lock_class!(),
-            ::kernel::c_str!(::core::concat!($name, "_timer")),
+            $crate::static_name!(::core::concat!($name, "_timer")),
             ::kernel::static_lock_class!(),
         )
     };

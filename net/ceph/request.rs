@@ -12,8 +12,9 @@
 //!
 //! Where a request is kept (by tid, by session) and how it is sent is its owner's
 //! business.
-use kernel::{new_spinlock, prelude::*, sync::Arc, sync::SpinLock, time::Jiffies};
+use kernel::{prelude::*, sync::Arc, sync::SpinLock, time::Jiffies};
 use kernel_ext::{
+    sync::new_spinlock,
     task, time,
     wait::{Completion, Reason, WaitTable},
 };
