@@ -24,7 +24,16 @@ secure_boot() {
 	[ -e "$var" ] && [ "$(od -An -tu1 -j4 -N1 "$var" | tr -d ' ')" = 1 ]
 }
 
-run_depmod() { depmod ${root:+-b "$root"} "$release"; }
+# This machine's depmod, or else the toolbox's.
+run_depmod() {
+	local box tool=(depmod)
+	if ! command -v depmod >/dev/null; then
+		box=$(toolbox_dir)
+		tool=("$box/lib64/ld-linux-x86-64.so.2" --argv0 depmod
+			--library-path "$box/usr/lib/x86_64-linux-gnu" "$box/usr/sbin/depmod")
+	fi
+	"${tool[@]}" ${root:+-b "$root"} "$release"
+}
 
 install_modules() {
 	local m out kernel stock
@@ -37,7 +46,6 @@ While our modules are installed rbd cannot be loaded, until 'make uninstall'."
 			die "the C module $m is loaded. Unmount every ceph file system, then 'modprobe -r ceph libceph'."
 		fi
 	done
-	command -v depmod >/dev/null || die "no depmod: apt install kmod"
 	[ -d "$lib" ] || die "no $lib: kernel $release is not installed"
 	out=$("$TESTING/kernel/modules.sh")
 	kernel=$("$TESTING/kernel/build.sh" stock)

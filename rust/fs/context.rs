@@ -56,7 +56,7 @@ impl<T: FileSystem> FsContext<T> {
                 (*log).log,
                 (*log).prefix,
                 level as c_char,
-                c"%pA".as_ptr().cast(),
+                c"%pA".as_char_ptr(),
                 ptr::from_ref(&args).cast::<c_void>(),
             );
         }
@@ -93,7 +93,7 @@ impl<T: FileSystem> FsContext<T> {
             return None;
         }
         // SAFETY: It is a C string that belongs to the context.
-        Some(unsafe { CStr::from_ptr(source.cast()) })
+        Some(unsafe { CStr::from_char_ptr(source.cast()) })
     }
 
     /// The flags `SB_*` that the super block shall have; see
@@ -208,6 +208,9 @@ impl<C: Operations> Vtable<C> {
         unsafe { <KBox<C> as ForeignOwnable>::borrow_mut((*fc).fs_private) }
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `free`.
     unsafe extern "C" fn free(fc: *mut bindings::fs_context) {
         // SAFETY: The VFS calls it once, after all other operations.
         unsafe {
@@ -218,6 +221,9 @@ impl<C: Operations> Vtable<C> {
         }
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `parse_param`.
     unsafe extern "C" fn parse_param(
         fc: *mut bindings::fs_context,
         param: *mut bindings::fs_parameter,
@@ -230,7 +236,7 @@ impl<C: Operations> Vtable<C> {
                 Some((opt, value)) => {
                     this.parse_param(ctx, opt, value)?;
                     // SAFETY: `param` is valid, and its key is a C string.
-                    if unsafe { CStr::from_ptr((*param).key.cast()) } == c"source" {
+                    if unsafe { CStr::from_char_ptr((*param).key) } == c"source" {
                         // SAFETY: Both are valid; this moves the string, as C
                         // does, unless there is a source already (then it says so).
                         to_result(unsafe { bindings::vfs_parse_fs_param_source(fc, param) })?;
@@ -239,7 +245,7 @@ impl<C: Operations> Vtable<C> {
                 }
                 None => {
                     // SAFETY: As above.
-                    let key = unsafe { CStr::from_ptr((*param).key.cast()) };
+                    let key = unsafe { CStr::from_char_ptr((*param).key) };
                     if this.unknown_param(ctx, key)? {
                         Ok(0)
                     } else {
@@ -250,6 +256,9 @@ impl<C: Operations> Vtable<C> {
         })
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `get_tree`.
     unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
             // SAFETY: As in `parse_param`.
@@ -262,6 +271,9 @@ impl<C: Operations> Vtable<C> {
         })
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `reconfigure`.
     unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
             // SAFETY: As in `parse_param`; the root is that of the super block to

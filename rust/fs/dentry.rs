@@ -595,6 +595,9 @@ impl<O: Operations> Vtable<O> {
         ..unsafe { MaybeUninit::zeroed().assume_init() }
     };
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `d_revalidate`.
     unsafe extern "C" fn d_revalidate(
         dir: *mut bindings::inode,
         name: *const bindings::qstr,
@@ -632,17 +635,26 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `d_delete`.
     unsafe extern "C" fn d_delete(dentry: *const bindings::dentry) -> c_int {
         // SAFETY: The VFS has locked the dentry.
         O::delete(unsafe { Uncounted::from_raw(dentry.cast_mut()) }).into()
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `d_prune`.
     unsafe extern "C" fn d_prune(dentry: *mut bindings::dentry) {
         // SAFETY: The VFS has locked the dentry and its parent.
         let dentry = unsafe { Uncounted::from_raw(dentry) };
         O::prune(dentry, dentry.parent_uncounted());
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `d_init`.
     unsafe extern "C" fn d_init(dentry: *mut bindings::dentry) -> c_int {
         let memory = KBox::<Memory<O::Fs>>::new_uninit(GFP_KERNEL);
         let Ok(mut memory) = memory else {
@@ -661,6 +673,9 @@ impl<O: Operations> Vtable<O> {
         0
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `d_release`.
     unsafe extern "C" fn d_release(dentry: *mut bindings::dentry) {
         // SAFETY: The VFS calls it once; `d_init` has set `d_fsdata`. RCU walk may still
         // look at the data, so it is freed after a grace period; the module waits for
@@ -674,6 +689,9 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `free_data`.
     unsafe extern "C" fn free_data(rcu: *mut bindings::callback_head) {
         let memory: *mut Memory<O::Fs> = rcu.cast();
         // SAFETY: `rcu` is the first member of memory that `d_init` has made from a box,

@@ -378,6 +378,9 @@ impl<O: Operations> Vtable<O> {
         ..unsafe { MaybeUninit::zeroed().assume_init() }
     };
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `open`.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
             // SAFETY: The VFS holds the inode and opens the file, alone.
@@ -398,6 +401,9 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `release`.
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: The VFS calls it once, after a successful `open`, when nobody uses the
         // file any more.
@@ -408,6 +414,9 @@ impl<O: Operations> Vtable<O> {
         0
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `llseek`.
     unsafe extern "C" fn llseek(
         file: *mut bindings::file,
         offset: bindings::loff_t,
@@ -420,6 +429,9 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `read_iter`.
     unsafe extern "C" fn read_iter(
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -437,6 +449,9 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `splice_read`.
     unsafe extern "C" fn splice_read(
         file: *mut bindings::file,
         pos: *mut bindings::loff_t,
@@ -459,6 +474,9 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `mmap_prepare`.
     unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
         from_result(|| {
             // SAFETY: The VFS holds the file, which is open, and gives a description.
@@ -470,6 +488,9 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `iterate_shared`.
     unsafe extern "C" fn iterate_shared(
         file: *mut bindings::file,
         ctx: *mut bindings::dir_context,

@@ -84,6 +84,9 @@ pub(super) struct Memory<T: FileSystem> {
     data: UnsafeCell<MaybeUninit<T::Inode>>,
 }
 
+/// # Safety
+///
+/// For the table of operations alone: the caller keeps what C asks of one of `construct`.
 unsafe extern "C" fn construct(memory: *mut c_void) {
     // SAFETY: The allocator calls it with an object of a cache for `Memory`, at whose
     // begin the inode is.
@@ -99,7 +102,7 @@ pub(super) unsafe fn create_cache<T: FileSystem>() -> *mut bindings::kmem_cache 
     // SAFETY: The name is static; the constructor fits.
     unsafe {
         bindings::inode_cache_create(
-            T::NAME.as_ptr().cast(),
+            T::NAME.as_char_ptr(),
             size_of::<Memory<T>>() as c_uint,
             align_of::<Memory<T>>() as c_uint,
             Some(construct),
@@ -118,8 +121,8 @@ pub(super) unsafe extern "C" fn alloc<T: FileSystem>(
     // SAFETY: The type of the super block is part of a registration.
     let cache = unsafe { super::registration::Inner::from_fs_type((*sb).s_type) }.cache;
     // SAFETY: The cache has objects for `Memory<T>`.
-    let memory: *mut Memory<T> =
-        unsafe { bindings::alloc_inode_sb(sb, cache, bindings::GFP_KERNEL) }.cast();
+    let memory = unsafe { bindings::alloc_inode_sb(sb, cache, bindings::GFP_KERNEL) };
+    let memory: *mut Memory<T> = memory.cast();
     if memory.is_null() {
         return ptr::null_mut();
     }
@@ -524,6 +527,9 @@ pub enum Got<T: FileSystem> {
     New(New<T>),
 }
 
+/// # Safety
+///
+/// For the table of operations alone: the caller keeps what C asks of one of `test`.
 unsafe extern "C" fn test<T: FileSystem>(inode: *mut bindings::inode, key: *mut c_void) -> c_int {
     // SAFETY: The VFS calls it, with a lock or in an RCU section, for hashed inodes of our
     // super block: their key is set. The data is the key that is looked for.
@@ -533,6 +539,9 @@ unsafe extern "C" fn test<T: FileSystem>(inode: *mut bindings::inode, key: *mut 
     }
 }
 
+/// # Safety
+///
+/// For the table of operations alone: the caller keeps what C asks of one of `set`.
 unsafe extern "C" fn set<T: FileSystem>(inode: *mut bindings::inode, key: *mut c_void) -> c_int {
     // SAFETY: The VFS calls it for a new inode that nobody else sees yet. The data is the
     // key that was looked for.
@@ -812,6 +821,9 @@ impl<O: Operations> Vtable<O> {
         ..unsafe { MaybeUninit::zeroed().assume_init() }
     };
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `lookup`.
     unsafe extern "C" fn lookup(
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
@@ -826,6 +838,9 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `permission`.
     unsafe extern "C" fn permission(
         idmap: *mut bindings::mnt_idmap,
         inode: *mut bindings::inode,
@@ -851,6 +866,9 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `getattr`.
     unsafe extern "C" fn getattr(
         idmap: *mut bindings::mnt_idmap,
         path: *const bindings::path,
@@ -874,6 +892,9 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `get_link`.
     unsafe extern "C" fn get_link(
         dentry: *mut bindings::dentry,
         inode: *mut bindings::inode,
@@ -890,7 +911,7 @@ impl<O: Operations> Vtable<O> {
             }
         };
         match link {
-            Ok(link) => link.as_ptr().cast(),
+            Ok(link) => link.as_char_ptr(),
             Err(err) => err.to_ptr::<c_char>(),
         }
     }

@@ -273,6 +273,9 @@ impl<O: Operations> Vtable<O> {
         ..unsafe { MaybeUninit::zeroed().assume_init() }
     };
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `init_request`.
     unsafe extern "C" fn init_request(
         rreq: *mut bindings::netfs_io_request,
         _file: *mut bindings::file,
@@ -290,11 +293,17 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `free_request`.
     unsafe extern "C" fn free_request(rreq: *mut bindings::netfs_io_request) {
         // SAFETY: netfs calls it once, for a request whose `init_request` has succeeded.
         drop(unsafe { O::Private::from_foreign((*rreq).netfs_priv) });
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `prepare_read`.
     unsafe extern "C" fn prepare_read(subreq: *mut bindings::netfs_io_subrequest) -> c_int {
         // SAFETY: netfs gives a valid subrequest that it works on alone, of a request for
         // one of our inodes.
@@ -311,6 +320,9 @@ impl<O: Operations> Vtable<O> {
         0
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `issue_read`.
     unsafe extern "C" fn issue_read(subreq: *mut bindings::netfs_io_subrequest) {
         // SAFETY: netfs gives a valid subrequest.
         let raw = unsafe { NonNull::new_unchecked(subreq) };

@@ -37,7 +37,7 @@ impl Named {
     /// A name and its value.
     pub const fn new(name: &'static CStr, value: i32) -> Self {
         Named(bindings::constant_table {
-            name: name.as_ptr().cast(),
+            name: name.to_bytes_with_nul().as_ptr(),
             value,
         })
     }
@@ -103,7 +103,7 @@ impl ParamSpec {
         data: *const kernel::ffi::c_void,
     ) -> Self {
         ParamSpec(bindings::fs_parameter_spec {
-            name: name.as_ptr().cast(),
+            name: name.to_bytes_with_nul().as_ptr(),
             type_,
             opt,
             flags,
@@ -270,7 +270,7 @@ impl ParamTable {
                         Value::String(c"")
                     } else {
                         // SAFETY: It is a C string that lives for `'a`.
-                        Value::String(unsafe { CStr::from_ptr(string.cast()) })
+                        Value::String(unsafe { CStr::from_char_ptr(string) })
                     }
                 }
                 // SAFETY: The parser has set the member that belongs to it.

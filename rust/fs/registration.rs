@@ -55,15 +55,15 @@ impl<T: FileSystem> Registration<T> {
         // SAFETY: The format has one string, which follows.
         let queue = unsafe {
             bindings::alloc_workqueue_noprof(
-                c"%s-iput".as_ptr().cast(),
+                c"%s-iput".as_char_ptr(),
                 bindings::wq_flags_WQ_MEM_RECLAIM | bindings::wq_flags_WQ_UNBOUND,
                 0,
-                T::NAME.as_ptr(),
+                T::NAME.as_char_ptr(),
             )
         };
         let inner = Inner {
             fs_type: Opaque::new(bindings::file_system_type {
-                name: T::NAME.as_ptr().cast(),
+                name: T::NAME.as_char_ptr(),
                 fs_flags: T::FLAGS.bits(),
                 init_fs_context: Some(context::init_fs_context::<T>),
                 parameters: <T::Context as context::Operations>::PARAMS.as_ptr().cast(),

@@ -19,7 +19,7 @@ impl Time {
     pub(super) fn to_raw(self) -> bindings::timespec64 {
         bindings::timespec64 {
             tv_sec: self.sec,
-            tv_nsec: self.nsec.min(999_999_999) as _,
+            tv_nsec: self.nsec.min(999_999_999) as isize,
         }
     }
 
@@ -52,14 +52,14 @@ impl StatFs {
 
     /// Sets the magic number.
     pub fn set_type(&mut self, magic: i64) -> &mut Self {
-        self.raw().f_type = magic as _;
+        self.raw().f_type = magic as isize;
         self
     }
 
     /// Sets the block size and the fragment size, in bytes.
     pub fn set_block_size(&mut self, block: u32, fragment: u32) -> &mut Self {
-        self.raw().f_bsize = block as _;
-        self.raw().f_frsize = fragment as _;
+        self.raw().f_bsize = block as isize;
+        self.raw().f_frsize = fragment as isize;
         self
     }
 
@@ -81,7 +81,7 @@ impl StatFs {
 
     /// Sets the longest name, in bytes.
     pub fn set_name_len(&mut self, len: u32) -> &mut Self {
-        self.raw().f_namelen = len as _;
+        self.raw().f_namelen = len as isize;
         self
     }
 
@@ -99,31 +99,31 @@ pub struct Stat(Opaque<bindings::kstat>);
 /// Bits of the masks of statx(2).
 pub mod mask {
     /// Type and mode bits.
-    pub const MODE: u32 = crate::bindings::STATX_MODE as u32;
+    pub const MODE: u32 = crate::bindings::STATX_MODE;
     /// The type.
-    pub const TYPE: u32 = crate::bindings::STATX_TYPE as u32;
+    pub const TYPE: u32 = crate::bindings::STATX_TYPE;
     /// The number of links.
-    pub const NLINK: u32 = crate::bindings::STATX_NLINK as u32;
+    pub const NLINK: u32 = crate::bindings::STATX_NLINK;
     /// The owner.
-    pub const UID: u32 = crate::bindings::STATX_UID as u32;
+    pub const UID: u32 = crate::bindings::STATX_UID;
     /// The group.
-    pub const GID: u32 = crate::bindings::STATX_GID as u32;
+    pub const GID: u32 = crate::bindings::STATX_GID;
     /// Time of the last access.
-    pub const ATIME: u32 = crate::bindings::STATX_ATIME as u32;
+    pub const ATIME: u32 = crate::bindings::STATX_ATIME;
     /// Time of the last change of the data.
-    pub const MTIME: u32 = crate::bindings::STATX_MTIME as u32;
+    pub const MTIME: u32 = crate::bindings::STATX_MTIME;
     /// Time of the last change of the inode.
-    pub const CTIME: u32 = crate::bindings::STATX_CTIME as u32;
+    pub const CTIME: u32 = crate::bindings::STATX_CTIME;
     /// The inode number.
-    pub const INO: u32 = crate::bindings::STATX_INO as u32;
+    pub const INO: u32 = crate::bindings::STATX_INO;
     /// The size.
-    pub const SIZE: u32 = crate::bindings::STATX_SIZE as u32;
+    pub const SIZE: u32 = crate::bindings::STATX_SIZE;
     /// The allocated blocks.
-    pub const BLOCKS: u32 = crate::bindings::STATX_BLOCKS as u32;
+    pub const BLOCKS: u32 = crate::bindings::STATX_BLOCKS;
     /// All that stat(2) has.
-    pub const BASIC: u32 = crate::bindings::STATX_BASIC_STATS as u32;
+    pub const BASIC: u32 = crate::bindings::STATX_BASIC_STATS;
     /// Time of birth.
-    pub const BTIME: u32 = crate::bindings::STATX_BTIME as u32;
+    pub const BTIME: u32 = crate::bindings::STATX_BTIME;
     /// The change counter.
     pub const CHANGE_COOKIE: u32 = crate::bindings::STATX_CHANGE_COOKIE;
 

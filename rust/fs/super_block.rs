@@ -162,6 +162,9 @@ impl<T: FileSystem> Inner<T> {
         self.gate.put();
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `put_deferred`.
     unsafe extern "C" fn put_deferred(work: *mut bindings::work_struct) {
         // SAFETY: The work item is embedded in an `Inner<T>`, which `kill_sb` frees only
         // after the work is done.
@@ -250,7 +253,7 @@ impl<T: FileSystem> SuperBlock<T> {
             if bdi.is_null() || (*bdi).dev.is_null() {
                 return None;
             }
-            let name = CStr::from_ptr((&raw const (*bdi).dev_name).cast());
+            let name = CStr::from_char_ptr((&raw const (*bdi).dev_name).cast());
             let mut out = KVec::new();
             out.extend_from_slice(name.to_bytes(), GFP_KERNEL).ok()?;
             Some(out)
@@ -435,8 +438,8 @@ impl<T: FileSystem> New<T> {
         to_result(unsafe {
             bindings::super_setup_bdi_name(
                 self.0.as_ptr(),
-                c"%s".as_ptr().cast_mut().cast(),
-                name.as_ptr(),
+                c"%s".as_char_ptr().cast_mut(),
+                name.as_char_ptr(),
             )
         })?;
         // SAFETY: It has just been made.
@@ -482,6 +485,9 @@ pub(super) fn sget<T: FileSystem>(
         same: fn(&T::Super, &T::Super) -> bool,
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `test`.
     unsafe extern "C" fn test<T: FileSystem>(
         sb: *mut bindings::super_block,
         fc: *mut kernel::bindings::fs_context,
@@ -498,6 +504,9 @@ pub(super) fn sget<T: FileSystem>(
         }
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `set`.
     unsafe extern "C" fn set<T: FileSystem>(
         sb: *mut bindings::super_block,
         fc: *mut kernel::bindings::fs_context,
@@ -673,6 +682,9 @@ impl<O: Operations> Vtable<O> {
         ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
     };
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `evict_inode`.
     unsafe extern "C" fn evict_inode(inode: *mut bindings::inode) {
         // SAFETY: The VFS calls it once, for an inode of this file system that is being
         // freed; the order is that of `evict` in C when there is no `evict_inode`, after
@@ -687,17 +699,26 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `drop_inode`.
     unsafe extern "C" fn drop_inode(inode: *mut bindings::inode) -> c_int {
         // SAFETY: The VFS calls it for an inode of this file system.
         let inode = unsafe { inode::Uncounted::from_raw(inode) };
         O::drop_inode(inode).into()
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `put_super`.
     unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
         // SAFETY: The VFS calls it from `kill_anon_super`, before the data is freed.
         O::put_super(unsafe { SuperBlock::<O::Fs>::from_raw(sb) }.data());
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `statfs`.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
         buf: *mut kernel::bindings::kstatfs,
@@ -710,6 +731,9 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `show_options`.
     unsafe extern "C" fn show_options(
         seq: *mut bindings::seq_file,
         root: *mut bindings::dentry,
@@ -722,6 +746,9 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `umount_begin`.
     unsafe extern "C" fn umount_begin(sb: *mut bindings::super_block) {
         // SAFETY: The VFS holds the super block.
         O::umount_begin(unsafe { SuperBlock::from_raw(sb) });

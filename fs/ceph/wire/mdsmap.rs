@@ -233,7 +233,7 @@ impl MdsMap {
             in_ranks,
         };
         if ev >= 9 {
-            map.damaged = d.vec(4, Decoder::u32)?.len() > 0;
+            map.damaged = !d.vec(4, Decoder::u32)?.is_empty();
         }
         if ev >= 11 {
             d.blob()?; // balancer

@@ -169,10 +169,7 @@ impl CrushMap {
         for index in 0..max_buckets {
             let bucket = match d.u32()? {
                 0 => None,
-                alg => Some(KBox::new(
-                    Bucket::decode(&mut d, index, alg)?,
-                    GFP_KERNEL,
-                )?),
+                alg => Some(KBox::new(Bucket::decode(&mut d, index, alg)?, GFP_KERNEL)?),
             };
             buckets.push(bucket, GFP_KERNEL)?;
         }

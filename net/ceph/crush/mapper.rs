@@ -609,9 +609,7 @@ impl<'a> Chooser<'a> {
             Algorithm::Straw(straws) => straw(bucket, straws, self.x, r),
             Algorithm::Straw2(weights) => {
                 let arg = self.choose_args.and_then(|args| args.of(bucket));
-                let weights = arg
-                    .and_then(|arg| arg.weights(position))
-                    .unwrap_or(weights);
+                let weights = arg.and_then(|arg| arg.weights(position)).unwrap_or(weights);
                 let ids = arg.and_then(ChooseArg::ids).unwrap_or(&bucket.items);
                 straw2(bucket, weights, ids, self.x, r)
             }

@@ -96,6 +96,8 @@ pub(super) struct Actor {
 }
 
 /// What comes next.
+// One lives at a time, on the stack.
+#[expect(clippy::large_enum_variant)]
 enum Next {
     /// Nothing, until something wakes the work.
     Rest,
