@@ -99,8 +99,7 @@ impl<T: FileSystem> Uncounted<T> {
         unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).d_hash.pprev).is_null() }
     }
 
-    /// The data of the parent and its inode, for `d_prune` and `d_release`, when the parent
-    /// cannot change and is still held by this dentry.
+    /// The parent, for callers with the lock of the dentry held, when it cannot change.
     fn parent_uncounted(&self) -> &Uncounted<T> {
         // SAFETY: A dentry holds its parent until it is freed.
         unsafe { Self::from_raw((*self.as_ptr()).d_parent) }
@@ -550,7 +549,7 @@ pub trait Operations: Sized {
     /// True if the dentry shall not be kept when its last user is gone.
     ///
     /// Called with the lock of the dentry held.
-    fn delete(_dentry: &Uncounted<Self::Fs>) -> bool {
+    fn delete(_dentry: &Uncounted<Self::Fs>, _parent: &Uncounted<Self::Fs>) -> bool {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
@@ -639,8 +638,9 @@ impl<O: Operations> Vtable<O> {
     ///
     /// For the table of operations alone: the caller keeps what C asks of one of `d_delete`.
     unsafe extern "C" fn d_delete(dentry: *const bindings::dentry) -> c_int {
-        // SAFETY: The VFS has locked the dentry.
-        O::delete(unsafe { Uncounted::from_raw(dentry.cast_mut()) }).into()
+        // SAFETY: The VFS has locked the dentry, so its parent does not change.
+        let dentry = unsafe { Uncounted::from_raw(dentry.cast_mut()) };
+        O::delete(dentry, dentry.parent_uncounted()).into()
     }
 
     /// # Safety

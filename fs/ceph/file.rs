@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Open files.
+//!
+//! A read holds Fr. With Fc it goes through the page cache. Without Fc another client may
+//! be writing: then nothing is kept, and the size is asked for first.
+use kernel::prelude::*;
+use kernel_ext::fs::{
+    file::{self, OpenFile, Opening, ReadIter, SpliceRead},
+    Inode,
+};
+
+use ceph_fs_proto::{machine::caps::Mode, wire::cap_bits::Caps};
+
+use crate::{caps::CapRef, super_block::CephFs};
+
+/// The operations of open files.
+pub(crate) struct FileOps;
+
+/// The capabilities to read with.
+fn caps(inode: &Inode<CephFs>, wait: bool) -> Result<CapRef> {
+    let fs = inode.super_block().data();
+    if wait {
+        fs.get_caps(inode, Caps::FILE_RD, Caps::FILE_CACHE)
+    } else {
+        fs.try_get_caps(inode, Caps::FILE_RD, Caps::FILE_CACHE)
+            .ok_or(EAGAIN)
+    }
+}
+
+#[vtable]
+impl file::Operations for FileOps {
+    type Fs = CephFs;
+    type Data = ();
+
+    const DIRECT: bool = true;
+
+    fn open(inode: &Inode<CephFs>, _file: &Opening<'_, CephFs>) -> Result {
+        inode.super_block().data().open(inode, Mode::Read)
+    }
+
+    fn release(inode: &Inode<CephFs>, (): ()) {
+        inode.super_block().data().closed(inode, Mode::Read);
+    }
+
+    fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
+        let inode = file.inode();
+        let wait = !io.is_nowait();
+        let mut held = caps(inode, wait)?;
+        if !held.got().contains(Caps::FILE_CACHE) {
+            if !wait {
+                return Err(EAGAIN);
+            }
+            // Nothing may be held while a server is asked.
+            drop(held);
+            let fs = inode.super_block().data();
+            fs.getattr_always(inode, Caps::FILE_SHARED)?;
+            held = caps(inode, wait)?;
+        }
+        if held.got().contains(Caps::FILE_CACHE) && !io.is_direct() {
+            return io.buffered();
+        }
+        if io.pos() >= inode.size() {
+            return Ok(0);
+        }
+        io.unbuffered()
+    }
+
+    fn splice_read(file: &OpenFile<Self>, io: SpliceRead<'_>) -> Result<usize> {
+        let caps = caps(file.inode(), true)?;
+        if caps.got().contains(Caps::FILE_CACHE) {
+            return io.from_page_cache();
+        }
+        // It reads by `read_iter`, which takes capabilities of its own: these must not be
+        // held, or a server that revokes them would be waited for in vain.
+        drop(caps);
+        io.copied()
+    }
+
+    fn mmap(_file: &OpenFile<Self>) -> Result {
+        Ok(())
+    }
+}
