@@ -32,9 +32,12 @@ module_params! {
     bool enable_unsafe_idmap = false, 0o644, "allow idmapped mounts with MDSs that do not support them (default: off)";
 }
 
+mod addr;
 mod caps;
 mod debugfs;
 mod dentry;
+mod dir;
+mod file;
 mod fill;
 mod fs_client;
 mod inode;

@@ -203,7 +203,7 @@ impl FsClient {
     }
 
     /// Who the current task is to the servers.
-    fn caller() -> Result<Caller> {
+    pub(crate) fn caller() -> Result<Caller> {
         let (uid, gid) = task::fs_ids();
         Ok(Caller {
             uid,
