@@ -46,7 +46,9 @@ impl netfs::Operations for Data {
 
     fn max_read(inode: &Uncounted<CephFs>, start: u64, len: usize) -> usize {
         let (layout, _) = inode.data().layout();
-        let rsize = inode.super_data().map_or(len, |fs| fs.options.rsize as usize);
+        let rsize = inode
+            .super_data()
+            .map_or(len, |fs| fs.options.rsize as usize);
         let len = len.min(rsize);
         match striper::map(&layout, start, len as u64) {
             Ok(extent) => usize::try_from(extent.len).unwrap_or(len),

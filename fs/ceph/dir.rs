@@ -13,19 +13,13 @@
 //! A listing puts each name into the dentry cache. If it went from the start to the end
 //! and nothing was dropped meanwhile, all names are there: then, as long as Fs is issued, a
 //! name that is not in the cache does not exist, and nobody is asked for it.
-use kernel::{
-    new_mutex,
-    prelude::*,
-    sync::Mutex,
-};
-use kernel_ext::{
-    fs::{
-        dentry::{Child, DirChildren, LookupFlags, Spliced, Unhashed},
-        file::{self, DirContext, EntryType, OpenFile, Opening},
-        inode::{self, Access, GenericPermission, Uncounted},
-        stat::GetAttr,
-        Inode,
-    },
+use kernel::{new_mutex, prelude::*, sync::Mutex};
+use kernel_ext::fs::{
+    dentry::{Child, DirChildren, LookupFlags, Spliced, Unhashed},
+    file::{self, DirContext, EntryType, OpenFile, Opening},
+    inode::{self, Access, GenericPermission, Uncounted},
+    stat::GetAttr,
+    Inode,
 };
 
 use ceph_fs_proto::{
@@ -273,11 +267,7 @@ impl Cursor {
 }
 
 /// Puts a name into the dentry cache.
-fn add_child(
-    children: &DirChildren<'_, CephFs>,
-    entry: &mut Entry,
-    position: Position,
-) -> Result {
+fn add_child(children: &DirChildren<'_, CephFs>, entry: &mut Entry, position: Position) -> Result {
     // What is there may name something else, which is taken out first.
     for _ in 0..2 {
         let lease = &mut entry.lease;
@@ -287,7 +277,10 @@ fn add_child(
                 Child::InLookup(new) => new.splice(Some(inode.clone()))?,
                 Child::Existing(dentry) => dentry,
             };
-            if dentry.inode().is_none_or(|known| known.key() != inode.key()) {
+            if dentry
+                .inode()
+                .is_none_or(|known| known.key() != inode.key())
+            {
                 dentry.invalidate();
                 return Ok(false);
             }
@@ -382,7 +375,6 @@ impl file::Operations for FileOps {
         file.generic_llseek(offset, whence, i64::MAX, i64::MAX)
     }
 }
-
 
 #[kunit_tests(ceph_dir)]
 mod tests {

@@ -14,7 +14,7 @@ use kernel_ext::fs::{
 
 use ceph_fs_proto::wire::cap_bits::Caps;
 
-use crate::{addr::Data, dir, fill::from_wire, file::FileOps, super_block::CephFs};
+use crate::{addr::Data, dir, file::FileOps, fill::from_wire, super_block::CephFs};
 
 /// Block size that stat(2) shows of a directory.
 const DIR_BLOCK_SIZE: u32 = 65536;
@@ -127,10 +127,7 @@ pub(crate) fn permission(inode: &Inode<CephFs>, generic: &GenericPermission<'_>)
 }
 
 /// As [`permission`], in RCU walk.
-pub(crate) fn permission_rcu(
-    inode: &Uncounted<CephFs>,
-    generic: &GenericPermission<'_>,
-) -> Result {
+pub(crate) fn permission_rcu(inode: &Uncounted<CephFs>, generic: &GenericPermission<'_>) -> Result {
     if !inode.data().has_caps(Caps::AUTH_SHARED) {
         return Err(ECHILD);
     }
