@@ -20,7 +20,7 @@ use crate::{addr::Data, dir, file::FileOps, fill::from_wire, super_block::CephFs
 const DIR_BLOCK_SIZE: u32 = 65536;
 
 /// Gives a new inode the operations of its type. `mode` is of the type too; `rdev` is a
-/// device as the wire has it.
+/// device as the kernel has it, which is what clients put on the wire too.
 ///
 /// # Errors
 ///
@@ -30,17 +30,9 @@ pub(crate) fn init_inode(new: &mut New<CephFs>, mode: u16, rdev: u32) -> Result 
         mode::DIRECTORY => new.init_dir::<dir::DirOps, dir::FileOps>(mode),
         mode::REGULAR => new.init_regular::<PlainOps, FileOps, Data>(mode),
         mode::SYMLINK => new.init_symlink::<LinkOps>(mode),
-        _ => new.init_special::<PlainOps>(mode, kernel_dev(rdev))?,
+        _ => new.init_special::<PlainOps>(mode, rdev)?,
     }
     Ok(())
-}
-
-/// A device number as user space and the wire encode it (`new_decode_dev`), as the kernel
-/// does: 12 bits for the major number, 20 for the minor.
-const fn kernel_dev(dev: u32) -> u32 {
-    let major = (dev & 0xfff00) >> 8;
-    let minor = dev & 0xff | (dev >> 12) & 0xfff00;
-    major << 20 | minor
 }
 
 /// The inode number that user space sees.
@@ -193,12 +185,6 @@ impl inode::Operations for LinkOps {
 #[kunit_tests(ceph_ops)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn devices() {
-        assert_eq!(kernel_dev(0x0103), 1 << 20 | 3);
-        assert_eq!(kernel_dev(0x1230_5678), 0x56 << 20 | 0x12378);
-    }
 
     #[test]
     fn inode_numbers() {

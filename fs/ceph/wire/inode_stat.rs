@@ -83,7 +83,8 @@ impl<'a> Splits<'a> {
 pub struct InodeStat<'a> {
     /// Identity.
     pub vino: Vino,
-    /// Device number of a device file, in Linux' "new" encoding.
+    /// Device number of a device file: 12 bits of major number, 20 of minor, as
+    /// Linux has it inside.
     pub rdev: u32,
     /// Version of the inode; odd while an update is unstable.
     pub version: u64,
