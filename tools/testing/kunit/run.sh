@@ -8,7 +8,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 need_root
 
-limit=${KUNIT_TIMEOUT:-300}
+limit=${KUNIT_TIMEOUT:-600}
 filter=${1:-}
 kernel=$("$TESTING/kernel/build.sh" debug)
 modules=$("$TESTING/kernel/modules.sh" -k debug 2>"$CACHE/logs/kunit-modules.$$") || {
