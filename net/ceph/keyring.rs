@@ -7,7 +7,7 @@ use kernel_ext::{
     keys::{KeyType, Registration},
 };
 
-use ceph_proto::wire::{auth::CryptoKey, decode::Decoder};
+use ceph_proto::wire::auth::CryptoKey;
 
 struct CephKey;
 
@@ -19,8 +19,7 @@ impl KeyType for CephKey {
         if data.len() > 32_767 {
             return Err(EINVAL);
         }
-        let key = CryptoKey::decode(&mut Decoder::new(data)).map_err(|_| EINVAL)?;
-        Ok(Arc::new(key, GFP_KERNEL)?)
+        Ok(Arc::new(CryptoKey::from_bytes(data)?, GFP_KERNEL)?)
     }
 }
 

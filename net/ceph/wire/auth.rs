@@ -83,10 +83,22 @@ impl CryptoKey {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if that is not what it is.
+    /// `EINVAL` if that is not what it is, `ENOMEM`.
     pub fn from_armor(text: &[u8]) -> Result<Self> {
         let bytes = unarmor(text)?;
-        Self::decode(&mut Decoder::new(bytes.as_slice())).map_err(|_| EINVAL)
+        Self::from_bytes(bytes.as_slice())
+    }
+
+    /// Reads the encoding, as the mount helper hands it to the keyring.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if that is not what it is, `ENOMEM`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::decode(&mut Decoder::new(bytes)).map_err(|error| match error {
+            ENOMEM => ENOMEM,
+            _ => EINVAL,
+        })
     }
 
     /// Copies the key.
@@ -415,6 +427,24 @@ mod tests {
             assert!(ticket_replies(&mut Decoder::new(short)).is_err());
         }
         assert!(ticket_replies(&mut Decoder::new(&[1, 255, 255, 255, 255, 0, 0])).is_err());
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(not(CONFIG_RUST))]
+    fn memory_is_bounded() -> Result {
+        let mut e = Encoder::new();
+        e.u8(1)?.u32(4)?;
+        for service in 0..4 {
+            e.u32(service)?.u8(1)?.blob(b"session")?.u8(0)?.blob(b"")?;
+        }
+        kernel::host::check_decoder(e.as_slice(), |b| {
+            ticket_replies(&mut Decoder::new(b)).map(|tickets| tickets.len())
+        });
+        let mut e = Encoder::new();
+        e.u8(1)?.u64(7)?.blob(&[1; 100])?;
+        kernel::host::check_decoder(e.as_slice(), |b| TicketBlob::decode(&mut Decoder::new(b)));
+        kernel::host::check_decoder(KEY, CryptoKey::from_armor);
         Ok(())
     }
 

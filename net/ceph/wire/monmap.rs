@@ -220,6 +220,14 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(CONFIG_RUST))]
+    fn memory_is_bounded() -> Result {
+        let mon = msgr2("10.77.0.2:3300")?;
+        kernel::host::check_decoder(&encode(6, 31, &[mon; 31])?, MonMap::decode);
+        Ok(())
+    }
+
+    #[test]
     fn counts_and_versions() -> Result {
         let mon = msgr2("[::1]:3300")?;
         assert!(MonMap::decode(&encode(6, 1, &[mon])?).is_ok());
