@@ -5,6 +5,8 @@ use crate::bindings;
 use kernel::fmt;
 #[allow(unused_imports)]
 use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+use kernel::task::Task;
 
 /// Length of a task's command name with its NUL.
 const COMM_LEN: usize = bindings::TASK_COMM_LEN as usize;
@@ -25,6 +27,23 @@ pub fn current_tgid() -> i32 {
 pub fn fatal_signal_pending() -> bool {
     // SAFETY: `current` is valid.
     unsafe { bindings::current_fatal_signal_pending() }
+}
+
+/// A counted reference to a task.
+#[derive(Clone)]
+pub struct TaskRef(ARef<Task>);
+
+impl TaskRef {
+    /// Of the current task.
+    pub fn current() -> Self {
+        Self(ARef::from(&**kernel::current!()))
+    }
+
+    /// Whether the task is being killed.
+    pub fn fatal_signal_pending(&self) -> bool {
+        // SAFETY: The task is valid as long as we have a reference.
+        unsafe { bindings::task_fatal_signal_pending(self.0.as_ptr()) }
+    }
 }
 
 /// User and group that the current task has for file systems, in the initial user
@@ -122,5 +141,6 @@ mod tests {
         assert!(current_pid() > 0);
         assert!(current_tgid() > 0);
         assert!(!fatal_signal_pending());
+        assert!(!TaskRef::current().clone().fatal_signal_pending());
     }
 }

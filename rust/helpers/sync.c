@@ -17,6 +17,11 @@ __rust_helper bool rust_helper_current_fatal_signal_pending(void)
 	return fatal_signal_pending(current);
 }
 
+__rust_helper bool rust_helper_task_fatal_signal_pending(struct task_struct *task)
+{
+	return fatal_signal_pending(task);
+}
+
 __rust_helper pid_t rust_helper_current_pid(void)
 {
 	return task_pid_nr(current);

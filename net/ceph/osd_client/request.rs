@@ -3,6 +3,7 @@
 use kernel::{new_mutex, prelude::*, sync::Arc, sync::Mutex, time::Jiffies};
 use kernel_ext::{
     iov::IovDest,
+    task::TaskRef,
     time,
     wait::{Reason, WaitTable},
 };
@@ -53,6 +54,9 @@ pub struct Answer {
 pub struct OsdRequest {
     #[pin]
     pub(super) core: Request<Answer>,
+    /// Who asked. It may wait in a way that no signal ends, such as for the page
+    /// cache: when it is being killed, the worker ends the request.
+    pub(super) task: TaskRef,
     op: Op,
     snap: u64,
     #[pin]
@@ -106,6 +110,7 @@ impl OsdRequest {
         Arc::pin_init(
             try_pin_init!(Self {
                 core <- Request::new(tid, reason, done),
+                task: TaskRef::current(),
                 op: Op::Read {
                     offset: read.offset,
                     length: read.length,

@@ -313,7 +313,7 @@ impl OsdClient {
         }
     }
 
-    /// Fails requests that wait for too long. Returns whether there are any others
+    /// Fails requests that wait for too long, or whose task is being killed. Returns whether there are any others
     /// that wait for an OSD that does not answer.
     fn overdue(self: &Arc<Self>, session: &Session, limit: Option<Jiffies>) -> bool {
         let keepalive = time::secs(u64::from(self.options.osd_keepalive));
@@ -327,6 +327,10 @@ impl OsdClient {
                     error!("tid {} on osd{} timeout\n", req.tid(), session.id);
                 }
                 r.failed.get_or_insert(ETIMEDOUT);
+                self.wake_worker();
+            }
+            if r.failed.is_none() && req.task.fatal_signal_pending() {
+                r.failed = Some(EINTR);
                 self.wake_worker();
             }
         }
