@@ -275,6 +275,11 @@ impl Machine {
         self.reader.diverted()
     }
 
+    /// Whether diverted data needs a checksum.
+    pub fn verifies_data(&self) -> bool {
+        self.verify_data
+    }
+
     /// The checksum of the data diverted so far; to be continued.
     pub fn data_crc(&self) -> u32 {
         self.reader.data_crc()

@@ -378,7 +378,13 @@ impl Actor {
 
     /// Moves bytes both ways until nothing moves, or there is something to do.
     fn exchange(&mut self, con: &Connection) -> Result<Step, Fault> {
-        self.transmit(con)?;
+        let Life::Online(sock) = &self.life else {
+            return Ok(Step::Rest);
+        };
+        // Asked before reading: what the peer sent before it closed is there by then.
+        let closed = sock.peer_closed() || sock.state() == TcpState::Close;
+        // A dead socket may still have something to say; the error waits for that.
+        let sent = self.transmit(con);
         let fed = self.with_machine(|machine| machine.feed(&KernelCrypto, &[]))?;
         if let (_, Some(action)) = fed {
             return self.act(con, action);
@@ -390,11 +396,10 @@ impl Actor {
         if taken > 0 {
             return Ok(Step::Again);
         }
-        if let Life::Online(sock) = &self.life {
-            if sock.peer_closed() || sock.state() == TcpState::Close {
-                return Err(socket_closed(sock));
-            }
+        if let (true, Life::Online(sock)) = (closed, &self.life) {
+            return Err(socket_closed(sock));
         }
+        sent?;
         // All that came is answered: acknowledge it at once.
         if self.with_machine(|machine| Ok(machine.wants_ack()))? {
             self.with_machine(|machine| Ok(machine.ack(&KernelCrypto)?))?;
@@ -432,7 +437,8 @@ impl Actor {
                     continue;
                 };
                 let mut crc = machine.data_crc();
-                let taken = chunk.copy_to_iov(&mut lent.dest, diverted, Some(&mut crc))?;
+                let sum = machine.verifies_data().then_some(&mut crc);
+                let taken = chunk.copy_to_iov(&mut lent.dest, diverted, sum)?;
                 machine.data_taken(taken, crc);
                 if taken < diverted {
                     continue;
