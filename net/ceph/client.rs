@@ -4,7 +4,7 @@
 //! Ownership goes down: the client has the messenger, the monitor client and the
 //! OSD client. [`Client::stop`] cuts, from top to bottom, what leads upwards.
 use kernel::{new_mutex, prelude::*, sync::Arc, sync::Mutex, time::Jiffies};
-use kernel_ext::{debugfs::Dir, time, wait::WaitTable};
+use kernel_ext::{debugfs::Dir, net::Net, time, wait::WaitTable};
 
 use ceph_proto::wire::osd::kind;
 use ceph_proto::wire::types::Fsid;
@@ -151,9 +151,10 @@ impl Client {
     }
 
     /// Whether a mount with these options, in the network namespace of the current
-    /// task, can use this client.
+    /// task, can use this client. Never sleeps.
     pub fn serves(&self, options: &Options) -> bool {
         !self.options.noshare
+            && *self.messenger.net() == Net::current()
             && self.options.same_behaviour(options)
             && self.monc.knows_any(&options.mon_addrs)
     }

@@ -118,6 +118,11 @@ impl Messenger {
         self.queue.flush();
     }
 
+    /// The network namespace of all sockets.
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
     /// The client's address, blank until a peer told what it looks like.
     pub fn addr(&self) -> EntityAddr {
         self.state.lock().addr

@@ -14,10 +14,10 @@
 //! callbacks of requests nor [`MonDispatch`] are called with it held.
 use core::time::Duration;
 use kernel::{
-    new_mutex,
+    new_mutex, new_spinlock,
     prelude::*,
     rbtree::RBTree,
-    sync::{atomic::Atomic, Arc, Mutex, MutexGuard},
+    sync::{atomic::Atomic, Arc, Mutex, MutexGuard, SpinLock},
     time::Jiffies,
 };
 use kernel_ext::{
@@ -73,6 +73,9 @@ pub struct MonClient {
     con: Arc<Connection>,
     waits: Arc<WaitTable>,
     last_tid: Atomic<u64>,
+    /// The current map: replaced, never changed. Innermost lock.
+    #[pin]
+    map: SpinLock<Arc<MonMap>>,
     #[pin]
     inner: Mutex<Inner>,
     /// Woken when a map came, or when nothing will come.
@@ -83,7 +86,6 @@ pub struct MonClient {
 }
 
 struct Inner {
-    map: MonMap,
     /// Given by the mount options, or learned from the first map.
     fsid: Option<Fsid>,
     hunt: Hunt,
@@ -121,8 +123,8 @@ impl MonClient {
             .as_ref()
             .map(|key| key.try_clone())
             .transpose()?;
+        let map = Arc::new(MonMap::initial(&options.mon_addrs)?, GFP_KERNEL)?;
         let inner = Inner {
-            map: MonMap::initial(&options.mon_addrs)?,
             fsid: options.fsid,
             hunt: Hunt::new(),
             subs: Subs::new(),
@@ -139,6 +141,7 @@ impl MonClient {
                 con,
                 waits,
                 last_tid: Atomic::new(0),
+                map <- new_spinlock!(map, "ceph::MonClient::map"),
                 inner <- new_mutex!(inner, "ceph::MonClient::inner"),
                 changed <- new_wait_queue!("ceph::MonClient::changed"),
                 tick <- new_delayed_task!(queue, "ceph_mon_tick"),
@@ -188,9 +191,9 @@ impl MonClient {
 
     /// Takes another monitor than the current one and opens a session with it.
     fn open(self: &Arc<Self>, inner: &mut Inner) {
-        let count = inner.map.mons.len();
-        let pick = inner.hunt.next(count, random::below);
-        let Some(mon) = pick.and_then(|i| inner.map.mons.get(i)).copied() else {
+        let map = self.map();
+        let pick = inner.hunt.next(map.mons.len(), random::below);
+        let Some(mon) = pick.and_then(|i| map.mons.get(i)).copied() else {
             return;
         };
         inner.session = inner.session.wrapping_add(1);
@@ -310,10 +313,15 @@ impl MonClient {
         &self.messenger
     }
 
-    /// Whether one of `addrs` is a monitor of this cluster.
+    /// The current map of the monitors.
+    pub fn map(&self) -> Arc<MonMap> {
+        self.map.lock().clone()
+    }
+
+    /// Whether one of `addrs` is a monitor of this cluster. Never sleeps.
     pub fn knows_any(&self, addrs: &[core::net::SocketAddr]) -> bool {
-        let inner = self.inner.lock();
-        addrs.iter().any(|addr| inner.map.contains(addr))
+        let map = self.map.lock();
+        addrs.iter().any(|addr| map.contains(addr))
     }
 
     /// Waits for the first maps of monitors and OSDs.

@@ -62,7 +62,8 @@ impl Session {
 
     fn handle_monmap(&self, msg: &Incoming) {
         let monc = &self.monc;
-        let map = match MonMap::decode(&msg.front) {
+        let map = MonMap::decode(&msg.front).and_then(|map| Ok(Arc::new(map, GFP_KERNEL)?));
+        let map = match map {
             Ok(map) => map,
             Err(error) => {
                 error!("problem decoding monmap, {}\n", error.to_errno());
@@ -79,7 +80,9 @@ impl Session {
                 .position(|m| m.addr.sock == self.mon.addr.sock);
             inner.hunt.renumber(current);
             inner.subs.got(Sub::MonMap, map.epoch);
-            inner.map = map;
+            // The guard is gone before the old map is.
+            let old = core::mem::replace(&mut *monc.map.lock(), map);
+            drop(old);
         }
         monc.changed.wake_all();
     }

@@ -11,9 +11,9 @@ use crate::log::show;
 impl MonClient {
     /// File `monmap`.
     pub(crate) fn show_monmap(&self, m: &SeqFile) {
-        let inner = self.inner.lock();
-        show!(m, "epoch {}\n", inner.map.epoch);
-        for mon in &inner.map.mons {
+        let map = self.map();
+        show!(m, "epoch {}\n", map.epoch);
+        for mon in &map.mons {
             show!(m, "\tmon{}\t{}\n", mon.rank, mon.addr);
         }
     }
