@@ -427,6 +427,10 @@ impl Actor {
         let mut found = None;
         let mut fault = None;
         let taken = sock.read_sock(&mut |chunk| loop {
+            if found.is_some() {
+                // The action came with the end of the last run; this one waits.
+                return Ok(());
+            }
             let diverted = machine.diverted();
             let fed = if diverted > 0 {
                 if chunk.is_empty() {
