@@ -16,6 +16,7 @@ pub struct SkbChunk<'a> {
     skb: *mut bindings::sk_buff,
     offset: usize,
     len: usize,
+    stop: bool,
     _skb: PhantomData<&'a bindings::sk_buff>,
 }
 
@@ -30,6 +31,7 @@ impl SkbChunk<'_> {
             skb,
             offset,
             len,
+            stop: false,
             _skb: PhantomData,
         }
     }
@@ -42,6 +44,16 @@ impl SkbChunk<'_> {
     /// Whether all has been taken.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Ends the reading after this run, also if all of it is taken.
+    pub fn stop(&mut self) {
+        self.stop = true;
+    }
+
+    /// Whether the reading shall go on with the next run.
+    pub(super) fn goes_on(&self) -> bool {
+        self.len == 0 && !self.stop
     }
 
     fn taken(&mut self, n: usize) -> usize {

@@ -300,10 +300,10 @@ impl Socket {
     }
 
     /// Passes what has been received to `f`, run by run, with the socket locked.
-    /// Reading ends when nothing is left, or when `f` leaves part of a run (which
-    /// stays in the queue). `f` may sleep, but must not call the socket. Returns the
-    /// number of bytes taken, 0 at the end of the stream as well (see
-    /// [`peer_closed`](Self::peer_closed)).
+    /// Reading ends when nothing is left, when `f` leaves part of a run (which stays in
+    /// the queue), or when it says so ([`SkbChunk::stop`]). `f` may sleep, but must not
+    /// call the socket. Returns the number of bytes taken, 0 at the end of the stream as
+    /// well (see [`peer_closed`](Self::peer_closed)).
     ///
     /// # Errors
     ///
@@ -429,7 +429,7 @@ unsafe extern "C" fn receive(
     let total = chunk.len();
     ctx.result = (ctx.f)(&mut chunk);
     let taken = total - chunk.len();
-    if ctx.result.is_err() || !chunk.is_empty() {
+    if ctx.result.is_err() || !chunk.goes_on() {
         ctx.stopped = true;
         // SAFETY: `desc` is valid.
         unsafe { (*desc).count = 0 };

@@ -215,6 +215,21 @@ mod tests {
             Ok(())
         })?;
         assert_eq!(n, 50);
+
+        // Two runs, as there is a pause in between and no coalescing of read ones.
+        peer.call(&mut [b'y'; 10], true)?;
+        peer.call(&mut [b'z'; 10], true)?;
+        events.wait(|| {
+            let mut calls = 0;
+            let n = sock.read_sock(&mut |chunk| {
+                calls += 1;
+                let _ = chunk.copy_to(&mut [0; 10])?;
+                chunk.stop();
+                Ok(())
+            });
+            assert!(calls <= 1);
+            n == Ok(10)
+        })?;
         Ok(())
     }
 

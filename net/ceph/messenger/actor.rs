@@ -460,6 +460,8 @@ impl Actor {
             match fed {
                 Ok((_, None)) => {}
                 Ok((_, action)) => {
+                    // The next run may hold the next message.
+                    chunk.stop();
                     found = action;
                     return Ok(());
                 }
