@@ -65,6 +65,7 @@ as_line() {
 part setup as_one "$TESTING/toolbox/build.sh"
 part modules as_one "$TESTING/kernel/modules.sh"
 part host-test as_cargo "$TESTING/host/run.sh" --no-fail-fast
+part oracle as_line "$TESTING/crush/oracle.sh"
 part fmt as_one "$TESTING/static/fmt.sh" --check
 part clippy as_one "$TESTING/static/clippy.sh"
 part rules as_one "$TESTING/static/rules.sh"
