@@ -58,11 +58,20 @@ class Context:
         th.join()
         if failed:
             raise failed[0]
+        self._prepare()
+
+    def _prepare(self):
         self.g.use_cluster(self.cluster)
         self.g.put("manifest.json", self.manifest)
         self.start_mark = self.g.mark()
         self.g.load(self.client)
         self.g.run("mkdir -p /mnt/ceph", check=True)
+
+    def reboot(self):
+        """A new guest in place of one that cannot be used any more."""
+        self.g.stop()
+        self.g = self.lab.guest()
+        self._prepare()
 
     # Looking.
 
@@ -155,7 +164,9 @@ class Context:
                 self.cluster.daemons.pop(n, None)
                 self.cluster.start_daemon(n)
         self.cluster.wait_health(90)
-        self.run("umount -a -t ceph || umount -a -f -t ceph", 120)
+        self.g.run("umount -a -t ceph || umount -a -f -t ceph; ! grep ' ceph ' /proc/mounts", 30, check=True)
+        self.g.unload(20)
+        self.g.load(self.client)
 
 
 def main():
@@ -197,13 +208,15 @@ def main():
             failed.append(name)
             print(f"FAIL {name} ({time.monotonic() - t1:.1f} s): {type(e).__name__}: {e}", flush=True)
             try:
-                log = t.g.dmesg(mark).strip().splitlines()[-60:]
-                print("".join(f"    | {line}\n" for line in log), end="", flush=True)
+                log = t.g.dmesg(mark).strip().splitlines()[-40:]
+                print("".join(f"    | {line:.200}\n" for line in log), end="", flush=True)
                 t.recover()
             except Exception as e2:
-                print(f"    and recovery failed: {e2}", flush=True)
-                if t.g.process.poll() is not None:
-                    print("    the guest is dead: the rest is not run", flush=True)
+                print(f"    it left the guest unusable: {str(e2):.300}", flush=True)
+                try:
+                    t.reboot()
+                except Exception as e3:
+                    print(f"    and a new one does not come up, the rest is not run: {e3}", flush=True)
                     dead = True
                     break
     if not dead:

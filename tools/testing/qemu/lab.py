@@ -74,7 +74,8 @@ class Job:
             self.kill()
             self.done.wait(5)
             raise GuestError(f"no end after {timeout} s: {self.command}\n{out[-1500:]}\n"
-                             f"{stacks}\n{self.guest.tail()}")
+                             f"{stacks[:4000]}\n"
+                             f"console: {self.guest.lab.host(self.guest.console)}")
         self.guest.check_alive(self)
         return Result(self.status, self.output(), self.ended - self.started)
 
