@@ -251,11 +251,12 @@ impl FsClient {
             subject: Subject::name(dir, name),
             timeout: None,
         })?;
-        let e = Error::from_errno(reply.result.min(0));
-        if reply.result < 0 && e != ENOENT {
-            return Err(e);
+        match reply.result {
+            failed if failed < 0 && failed != ENOENT.to_errno() => {
+                Err(Error::from_errno(failed))
+            }
+            _ => Ok(reply.filled),
         }
-        Ok(reply.filled)
     }
 
     /// Lists a part of a fragment of a directory: what follows `last`, or, if that is
