@@ -2,8 +2,8 @@
 //! Authentication of connections: the kernel's cryptography for
 //! [`ceph_proto::machine::auth`], and what convinces OSDs and metadata servers.
 use core::fmt::{self, Write};
-use kernel::{new_mutex, prelude::*, sync::Arc, sync::Mutex};
-use kernel_ext::{crypto::AesCbc, random, time};
+use kernel::{prelude::*, sync::Arc, sync::Mutex};
+use kernel_ext::{crypto::AesCbc, random, sync::new_mutex, time};
 
 use ceph_proto::errno;
 use ceph_proto::machine::auth::{Authorizer, ConnectionKeys, Crypto};

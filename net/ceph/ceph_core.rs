@@ -64,3 +64,22 @@ impl kernel::Module for LibCeph {
         Ok(module)
     }
 }
+
+impl Drop for LibCeph {
+    fn drop(&mut self) {
+        // All clients have stopped, but the last items of their connections may still
+        // run, and refer to the queues: none of them may be the last to do so, as a
+        // queue cannot be destroyed by an item of its own.
+        let queues = [
+            messenger::QUEUE.get(),
+            osd_client::QUEUE.get(),
+            mon_client::QUEUE.get(),
+        ];
+        // Items of one may hold what those of another drop.
+        for _ in 0..queues.len() {
+            for queue in queues.iter().flatten() {
+                queue.flush();
+            }
+        }
+    }
+}
