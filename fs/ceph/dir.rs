@@ -22,20 +22,12 @@ use kernel_ext::fs::{
     Inode,
 };
 
-use ceph_fs_proto::{
-    machine::caps::Mode,
-    wire::{
-        frag::Frag,
-        request::{Args, Op},
-    },
-};
+use ceph_fs_proto::{machine::caps::Mode, wire::frag::Frag};
 
 use ceph_proto::errno::enametoolong;
 
 use crate::{
     fill::{Entry, Listing},
-    fs_client::{FsClient, Subject},
-    mds_client::{OwnedPath, Spec},
     ops,
     super_block::CephFs,
 };
@@ -190,40 +182,17 @@ impl Cursor {
     /// Asks for the next names, and puts them into the dentry cache.
     fn fetch(&mut self, dir: &Inode<CephFs>, children: &DirChildren<'_, CephFs>) -> Result {
         let fs = dir.super_block().data();
-        let mut after = OwnedPath::default();
-        if let Some((name, _)) = &self.after {
-            after.path.extend_from_slice(name, GFP_KERNEL)?;
-        }
-        let reply = fs.mdsc.do_request(Spec {
-            op: Op::READDIR,
-            args: Args::Readdir {
-                frag: self.frag,
-                max_entries: fs.options.readdir_max_entries,
-                max_bytes: fs.options.readdir_max_bytes,
-                flags: Args::READDIR_REPLY_BITFLAGS,
-                offset_hash: if self.after.is_some() {
-                    0
-                } else {
-                    self.at.hash()
-                },
-            },
-            path1: OwnedPath::inode(dir.key().ino),
-            path2: after,
-            want_dentry: false,
-            caller: FsClient::caller()?,
-            subject: Subject::frag(dir, self.frag),
-            timeout: None,
-        })?;
-        if reply.result < 0 {
-            return Err(Error::from_errno(reply.result));
-        }
-        let mut listing = reply.filled.listing.ok_or(EIO)?;
+        let last = self.after.as_ref();
+        let filled = match last {
+            Some((name, _)) => fs.readdir(dir, self.frag, name, 0)?,
+            None => fs.readdir(dir, self.frag, &[], self.at.hash())?,
+        };
+        let mut listing = filled.listing.ok_or(EIO)?;
         // Servers older than Kraken do it otherwise.
         if !listing.is_hash_order() {
             return Err(EIO);
         }
-        let last = self.after.as_ref().map(|(_, position)| *position);
-        let positions = positions(&listing.entries, last)?;
+        let positions = positions(&listing.entries, last.map(|(_, position)| *position))?;
         for (entry, position) in listing.entries.iter_mut().zip(&positions) {
             if add_child(children, entry, *position).is_err() {
                 self.begun = None;
