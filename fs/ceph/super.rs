@@ -386,7 +386,9 @@ impl context::Operations for Mount {
         if self.new_syntax && self.options.mon_addr.is_none() {
             return Err(fc.invalid(fmt!("no monitor address")));
         }
-        let cluster = self.cluster.take().ok_or(EBUSY)?;
+        let mut cluster = self.cluster.take().ok_or(EBUSY)?;
+        // As the C client's file system does, which shows it in debugfs.
+        cluster.abort_on_full = true;
         if let Err(e) = cluster.check() {
             error!("option ms_mode: {e}\n");
             fc.error(fmt!("{}", format_args!("ms_mode: {e}")));
