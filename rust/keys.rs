@@ -82,8 +82,16 @@ impl<K: KeyType> Registration<K> {
             }),
             GFP_KERNEL,
         )?;
+        // SAFETY: The class is in the box, and leaves lockdep before the box goes:
+        // below, or in `Drop`. lockdep knows static classes only by itself.
+        unsafe { bindings::lockdep_register_key(&raw mut (*raw.get()).lock_class) };
         // SAFETY: The box keeps the table valid until `Drop` unregisters it.
-        to_result(unsafe { bindings::register_key_type(raw.get()) })?;
+        let registered = to_result(unsafe { bindings::register_key_type(raw.get()) });
+        if let Err(e) = registered {
+            // SAFETY: It was registered above, and no key has a lock of the class.
+            unsafe { bindings::lockdep_unregister_key(&raw mut (*raw.get()).lock_class) };
+            return Err(e);
+        }
         // INVARIANT: Registered; the callbacks keep to the payload's type.
         Ok(Self {
             raw,
@@ -124,7 +132,9 @@ impl<K: KeyType> Drop for Registration<K> {
     fn drop(&mut self) {
         // SAFETY: It is registered. This waits until no key of the type, and so no
         // user of the callbacks, is left.
-        unsafe { bindings::unregister_key_type(self.raw.get()) }
+        unsafe { bindings::unregister_key_type(self.raw.get()) };
+        // SAFETY: As registered by `new`; there is no key left with a lock of it.
+        unsafe { bindings::lockdep_unregister_key(&raw mut (*self.raw.get()).lock_class) }
     }
 }
 
