@@ -72,6 +72,8 @@ pub mod machine {
     mod msgr2_tests;
     #[path = "../machine/osd_target.rs"]
     pub mod osd_target;
+    #[path = "../machine/osd_target_tests.rs"]
+    mod osd_target_tests;
     #[path = "../machine/subs.rs"]
     pub mod subs;
 }

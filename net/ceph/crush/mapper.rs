@@ -17,8 +17,8 @@ use super::map::{Algorithm, Bucket, ChooseArg, ChooseArgs, CrushMap, Step, ITEM_
 /// Largest result (`CEPH_PG_MAX_SIZE`).
 pub const MAX_RESULT: usize = 32;
 
-/// Draws that one rule may cost: some thousand times what real maps need.
-const BUDGET: u32 = 1 << 25;
+/// Draws that one rule may cost: a hundred times what large maps need.
+const BUDGET: u32 = 1 << 23;
 
 /// A place that is not yet decided (`CRUSH_ITEM_UNDEF`).
 const ITEM_UNDEF: i32 = 0x7fff_fffe;

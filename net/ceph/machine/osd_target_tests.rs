@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Tests of OSD maps and of where requests go, on a small map: four OSDs, a pool of
+//! two copies, a pool of shards, and a cache tier. (Placement itself is compared with
+//! Ceph's own by tools/testing/crush.)
+use kernel::prelude::*;
+
+#[kunit_tests(ceph_machine_osd_target)]
+mod tests {
+    use super::super::osd_target::{Context, ObjectName, Outcome, Target};
+    use super::*;
+    use crate::crush::map::{CrushMap, Tunables, ITEM_NONE};
+    use crate::crush::mapper::do_rule;
+    use crate::crush::placement::is_split;
+    use crate::wire::encode::Encoder;
+    use crate::wire::osd::{flag, SpgId};
+    use crate::wire::osdmap::{flags, osd_state, OsdMap};
+    use crate::wire::osdmap_inc::Incremental;
+    use crate::wire::osdmap_pool::PgId;
+    use crate::wire::types::{AddrType, AddrVec, EntityAddr};
+    use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+    const OSDS: u16 = 4;
+    const DATA: i64 = 1;
+    const SHARDS: i64 = 2;
+    const TIER: i64 = 3;
+
+    /// A root (straw2) over the OSDs; rule 0 takes the first n of it, rule 1 shards.
+    fn crush(root: i32) -> Result<KVVec<u8>> {
+        let mut e = Encoder::new();
+        e.u32(0x1_0000)?.u32(1)?.u32(2)?.i32(i32::from(OSDS))?;
+        e.u32(5)?.i32(-1)?.u16(1)?.u8(5)?.u8(0)?.u32(0x4_0000)?;
+        e.u32(u32::from(OSDS))?;
+        for osd in 0..i32::from(OSDS) {
+            // A cycle if the root shall be in itself.
+            e.i32(if osd == 0 { root } else { osd })?;
+        }
+        for _ in 0..OSDS {
+            e.u32(0x1_0000)?;
+        }
+        for (kind, op) in [(1, 2), (3, 3)] {
+            e.u32(1)?.u32(3)?.bytes(&[0, kind, 1, 10])?;
+            for (op, arg1) in [(1, -1), (op, 0), (4, 0)] {
+                e.u32(op)?.i32(arg1)?.i32(0)?;
+            }
+        }
+        // Names of types, buckets and rules; then tunables.
+        e.u32(1)?
+            .i32(1)?
+            .blob(b"root")?
+            .u32(1)?
+            .i32(-1)?
+            .blob(b"default")?;
+        e.u32(0)?;
+        e.u32(0)?
+            .u32(0)?
+            .u32(50)?
+            .u32(1)?
+            .u8(1)?
+            .u8(1)?
+            .u32(62)?
+            .u8(1)?;
+        Ok(e.into_vec())
+    }
+
+    fn addr(osd: u16) -> EntityAddr {
+        let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        EntityAddr {
+            kind: AddrType::MSGR2,
+            nonce: 1,
+            sock: Some(SocketAddr::new(ip, 6800 + osd)),
+        }
+    }
+
+    fn pool(e: &mut Encoder, kind: u8, rule: u8, pg_num: u32, read_tier: i64) -> Result {
+        e.versioned(14, 5, |e| {
+            e.u8(kind)?
+                .u8(2)?
+                .u8(rule)?
+                .u8(2)?
+                .u32(pg_num)?
+                .u32(pg_num)?;
+            e.bytes(&[0; 24])?.u32(0)?.u32(0)?.u64(0)?.u64(1)?.u32(0)?;
+            e.u8(1)?.bytes(&[0; 16])?.u32(0)?.bytes(&[0; 9])?;
+            e.i64(read_tier)?.i64(-1)?.u32(0)?;
+            e.u8(1)?
+                .u8(1)?
+                .blob(&[])?
+                .bytes(&[0; 12])?
+                .bytes(&[0; 32])?;
+            e.blob(b"profile")?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn wrapped(version: u8, data: impl FnOnce(&mut Encoder) -> Result) -> Result<KVVec<u8>> {
+        let mut e = Encoder::new();
+        e.versioned(8, 7, |e| e.versioned(version, 1, data).map(|_| ()))?;
+        Ok(e.into_vec())
+    }
+
+    fn full(map_flags: u32, pg_num: u32) -> Result<KVVec<u8>> {
+        wrapped(9, |e| {
+            e.bytes(&[7; 16])?
+                .u32(10)?
+                .bytes(&[0; 16])?
+                .u32(3)?
+                .i64(DATA)?;
+            pool(e, 1, 0, pg_num, -1)?;
+            e.i64(SHARDS)?;
+            pool(e, 3, 1, pg_num, -1)?;
+            e.i64(TIER)?;
+            pool(e, 1, 0, pg_num, DATA)?;
+            e.u32(1)?.i64(DATA)?.blob(b"data")?.u32(3)?.u32(map_flags)?;
+            let osds = u32::from(OSDS);
+            e.u32(osds)?.u32(osds)?;
+            for _ in 0..OSDS {
+                e.u32(osd_state::EXISTS | osd_state::UP)?;
+            }
+            e.u32(osds)?;
+            for _ in 0..OSDS {
+                e.u32(0x1_0000)?;
+            }
+            e.u32(osds)?;
+            for osd in 0..OSDS {
+                AddrVec::encode_one(&addr(osd), e)?;
+            }
+            e.u32(0)?.u32(0)?.u32(0)?.blob(&crush(0)?)?;
+            e.u32(0)?
+                .u32(0)?
+                .u32(0)?
+                .u32(1)?
+                .u32(0)?
+                .u32(0)?
+                .bytes(&[0; 16])?;
+            Ok(())
+        })
+    }
+
+    /// What changes: an OSD's state flips, a group's acting set.
+    fn incremental(epoch: u32, flip: &[(i32, u32)], temp: &[(PgId, &[i32])]) -> Result<KVVec<u8>> {
+        wrapped(8, |e| {
+            e.bytes(&[7; 16])?.u32(epoch)?.u64(0)?.i64(-1)?.i32(-1)?;
+            e.u32(0)?.u32(0)?.i32(-1)?.u32(0)?.u32(0)?.u32(0)?.u32(0)?;
+            e.length(flip.len())?;
+            for (osd, bits) in flip {
+                e.i32(*osd)?.u32(*bits)?;
+            }
+            e.u32(0)?.length(temp.len())?;
+            for (pg, osds) in temp {
+                pg.encode(e)?;
+                e.length(osds.len())?;
+                for osd in *osds {
+                    e.i32(*osd)?;
+                }
+            }
+            // Primaries, affinities, profiles, upmaps, snapshots, times.
+            for _ in 0..10 {
+                e.u32(0)?;
+            }
+            e.bytes(&[0; 16])?;
+            Ok(())
+        })
+    }
+
+    fn apply(map: &OsdMap, bytes: &[u8]) -> Result<OsdMap> {
+        map.apply(Incremental::decode(bytes)?)
+    }
+
+    const NEVER: Context<'_> = Context {
+        barrier: 0,
+        pick: &|_, _| 0,
+    };
+
+    fn target(pool: i64, flags: u32) -> Target {
+        Target::new(
+            pool,
+            KVec::new(),
+            ObjectName::of_file(0x100_0000_0001, 0),
+            flags,
+        )
+    }
+
+    #[test]
+    fn names_of_objects() -> Result {
+        let name = ObjectName::of_file(0x100_0000_0001, 0x12);
+        assert_eq!(name.as_bytes(), b"10000000001.00000012");
+        let name = ObjectName::of_file(u64::MAX, u64::MAX);
+        assert_eq!(name.as_bytes(), b"ffffffffffffffff.ffffffffffffffff");
+        assert_eq!(ObjectName::of_file(0, 0).as_bytes(), b"0.00000000");
+        assert!(ObjectName::new(&[b'a'; ObjectName::MAX + 1]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_map_and_what_follows() -> Result {
+        let map = OsdMap::decode(&full(0, 8)?)?;
+        assert_eq!((map.epoch, map.max_osd(), map.pools().len()), (10, 4, 3));
+        assert_eq!(map.osd_addr(3), addr(3));
+        assert_eq!(map.pool_by_name(b"data").map(|pool| pool.id), Some(DATA));
+        assert!(map.osd_is_up(0) && !map.osd_is_up(4) && !map.osd_is_up(-1));
+        assert_eq!(
+            map.crush()
+                .locality(2, |k, n| k == b"root" && n == b"default"),
+            Some(1)
+        );
+
+        let pg = PgId {
+            pool: DATA,
+            seed: 3,
+        };
+        let next = apply(&map, &incremental(11, &[(1, 0)], &[(pg, &[2, 3])])?)?;
+        assert!(map.osd_is_up(1) && !next.osd_is_up(1) && next.osd_exists(1));
+        let pool = next.pool(DATA).ok_or(ENOENT)?;
+        let (_, acting) = next.pg_to_up_acting(pool, pg);
+        assert_eq!((acting.as_slice(), acting.primary), (&[2, 3][..], 2));
+        // Removed again; an OSD that is destroyed is no more.
+        let gone = incremental(12, &[(1, osd_state::EXISTS)], &[(pg, &[])])?;
+        let last = apply(&next, &gone)?;
+        assert!(last.pg_temp().is_empty() && !last.osd_exists(1));
+        assert!(last.osd_addr(1).is_blank());
+        // Not the next one, or of OSDs that there are not.
+        assert!(apply(&next, &incremental(11, &[], &[])?).is_err());
+        assert!(apply(&next, &incremental(12, &[(4, 1)], &[])?).is_err());
+        assert!(apply(&next, &incremental(12, &[(-1, 1)], &[])?).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn truncated_maps_are_refused() -> Result {
+        let bytes = full(0, 8)?;
+        for len in 0..bytes.len() {
+            assert!(OsdMap::decode(bytes.get(..len).ok_or(EINVAL)?).is_err());
+        }
+        let bytes = incremental(11, &[(1, 0)], &[])?;
+        for len in 0..bytes.len() {
+            assert!(Incremental::decode(bytes.get(..len).ok_or(EINVAL)?).is_err());
+        }
+        let bytes = crush(0)?;
+        assert_eq!(CrushMap::decode(&bytes)?.tunables.choose_total_tries, 50);
+        // Old maps end before their tunables.
+        let old = bytes.get(..bytes.len() - 23).ok_or(EINVAL)?;
+        assert_eq!(CrushMap::decode(old)?.tunables, Tunables::LEGACY);
+        for len in 0..old.len() {
+            assert!(CrushMap::decode(old.get(..len).ok_or(EINVAL)?).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_cycle_ends() -> Result {
+        let map = CrushMap::decode(&crush(-1)?)?;
+        let mut result = [0; 4];
+        let found = do_rule(&map, 0, 7, &mut result, &[0; 4], None);
+        assert_eq!(found, 0);
+        let found = do_rule(&map, 1, 7, &mut result, &[0; 4], None);
+        assert_eq!((found, result), (4, [ITEM_NONE; 4]));
+        Ok(())
+    }
+
+    #[test]
+    fn sent_again_when_the_primary_changes() -> Result {
+        let map = OsdMap::decode(&full(0, 8)?)?;
+        let mut t = target(DATA, flag::READ);
+        assert_eq!(t.update(&map, &NEVER), Outcome::Send);
+        assert_eq!(
+            (t.osd, t.epoch, t.spg.shard),
+            (t.acting.primary, 10, SpgId::NO_SHARD)
+        );
+        assert!(t.osd >= 0);
+        assert_eq!(t.update(&map, &NEVER), Outcome::Unchanged);
+        let first = t.osd;
+        let down = apply(&map, &incremental(11, &[(first, 0)], &[])?)?;
+        assert_eq!(t.update(&down, &NEVER), Outcome::Send);
+        assert!(t.osd >= 0 && t.osd != first);
+        // Another OSD's end is of no interest, except to a read from a replica.
+        let other = (0..4).find(|osd| !t.up.as_slice().contains(osd) && *osd != first);
+        let other = other.ok_or(ENOENT)?;
+        let unrelated = apply(&down, &incremental(12, &[(other, 0)], &[])?)?;
+        assert_eq!(t.update(&unrelated, &NEVER), Outcome::Unchanged);
+        // Nobody is left.
+        assert_eq!(t.up.as_slice(), &[t.osd]);
+        let all = [(t.osd, 0)];
+        let none = apply(&unrelated, &incremental(13, &all, &[])?)?;
+        assert_eq!(t.update(&none, &NEVER), Outcome::Send);
+        assert_eq!(t.osd, -1);
+        Ok(())
+    }
+
+    #[test]
+    fn shards() -> Result {
+        let map = OsdMap::decode(&full(0, 8)?)?;
+        let mut t = target(SHARDS, flag::READ);
+        assert_eq!(t.update(&map, &NEVER), Outcome::Send);
+        assert_eq!((t.osd, t.spg.shard), (t.up.as_slice()[0], 0));
+        let down = apply(&map, &incremental(11, &[(t.osd, 0)], &[])?)?;
+        assert_eq!(t.update(&down, &NEVER), Outcome::Send);
+        assert_eq!((t.up.as_slice()[0], t.osd), (ITEM_NONE, t.up.as_slice()[1]));
+        assert_eq!(t.spg.shard, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn paused_and_barred() -> Result {
+        let map = OsdMap::decode(&full(flags::PAUSERD, 8)?)?;
+        let mut t = target(DATA, flag::READ);
+        t.update(&map, &NEVER);
+        assert!(t.paused);
+        let map = OsdMap::decode(&full(0, 8)?)?;
+        assert_eq!(t.update(&map, &NEVER), Outcome::Send);
+        assert!(!t.paused);
+        let barred = Context {
+            barrier: 11,
+            ..NEVER
+        };
+        assert_eq!(t.update(&map, &barred), Outcome::Unchanged);
+        assert!(t.paused);
+        let next = apply(&map, &incremental(11, &[], &[])?)?;
+        assert_eq!(t.update(&next, &barred), Outcome::Send);
+        Ok(())
+    }
+
+    #[test]
+    fn tiers_and_redirects() -> Result {
+        let map = OsdMap::decode(&full(0, 8)?)?;
+        let mut t = target(TIER, flag::READ);
+        t.update(&map, &NEVER);
+        assert_eq!(t.pool, DATA);
+        t.redirected(TIER);
+        assert_eq!(t.update(&map, &NEVER), Outcome::Send);
+        assert_eq!(
+            (t.pool, t.flags & flag::REDIRECTED),
+            (TIER, flag::REDIRECTED)
+        );
+        let mut t = target(77, flag::READ);
+        assert_eq!(t.update(&map, &NEVER), Outcome::PoolGone);
+        assert_eq!(t.osd, -1);
+        Ok(())
+    }
+
+    #[test]
+    fn replicas() -> Result {
+        let map = OsdMap::decode(&full(0, 8)?)?;
+        let second = Context {
+            pick: &|_, _| 1,
+            ..NEVER
+        };
+        let mut t = target(DATA, flag::READ | flag::BALANCE_READS);
+        t.update(&map, &second);
+        assert_eq!(t.osd, t.acting.as_slice()[1]);
+        t.ask_primary();
+        assert_eq!(t.update(&map, &second), Outcome::Send);
+        assert_eq!(t.osd, t.acting.primary);
+        Ok(())
+    }
+
+    #[test]
+    fn splits() -> Result {
+        let pg = |seed| PgId { pool: 1, seed };
+        assert!(is_split(pg(0), 8, 16) && is_split(pg(7), 8, 16));
+        assert!(is_split(pg(0), 8, 9) && !is_split(pg(1), 8, 9));
+        assert!(!is_split(pg(0), 8, 8) && !is_split(pg(0), 16, 8));
+        assert!(is_split(pg(0), 1, 2));
+        // The request is sent again if its group gave up objects.
+        let map = OsdMap::decode(&full(0, 1)?)?;
+        let mut t = target(DATA, flag::READ);
+        t.update(&map, &NEVER);
+        assert_eq!(
+            t.update(&OsdMap::decode(&full(0, 8)?)?, &NEVER),
+            Outcome::Send
+        );
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(not(CONFIG_RUST))]
+    fn memory_is_bounded() -> Result {
+        kernel::host::check_decoder(&full(0, 8)?, OsdMap::decode);
+        kernel::host::check_decoder(&crush(0)?, CrushMap::decode);
+        let pg = PgId {
+            pool: DATA,
+            seed: 3,
+        };
+        let bytes = incremental(11, &[(1, 0)], &[(pg, &[2, 3])])?;
+        kernel::host::check_decoder(&bytes, Incremental::decode);
+        // Maps that were damaged may be used, too.
+        let map = full(0, 8)?;
+        for at in 0..map.len() {
+            let mut bad = KVVec::new();
+            bad.extend_from_slice(&map, GFP_KERNEL)?;
+            bad[at] ^= 0xff;
+            if let Ok(map) = OsdMap::decode(&bad) {
+                target(DATA, flag::READ).update(&map, &NEVER);
+                target(SHARDS, flag::READ).update(&map, &NEVER);
+                let _ = apply(&map, &bytes);
+            }
+        }
+        Ok(())
+    }
+}
