@@ -263,7 +263,6 @@ fn from_stat(
             rbytes: stat.rbytes,
             rfiles: stat.rfiles,
             rsubdirs: stat.rsubdirs,
-            rsnaps: stat.rsnaps,
             rctime: stat.rctime,
         };
         core::mem::swap(&mut state.frag_tree, &mut prepared.frag_tree);

@@ -40,11 +40,11 @@ use ceph_proto::wire::types::Timespec;
 use crate::{fs_client::FsClient, mds_client, super_block::CephFs};
 
 /// A session as the file system has it.
-pub type Session = mds_client::Session<FsClient>;
+pub(crate) type Session = mds_client::Session<FsClient>;
 
 /// A session in the role of a capability's issuer.
 #[derive(Clone)]
-pub struct SessionRef {
+pub(crate) struct SessionRef {
     /// The session.
     pub session: Arc<Session>,
     /// The capability's place in the session's list.
@@ -63,7 +63,7 @@ impl Issuer for SessionRef {
 
 /// Statistics of a directory.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DirStats {
+pub(crate) struct DirStats {
     /// Files in it.
     pub files: u64,
     /// Directories in it.
@@ -74,14 +74,12 @@ pub struct DirStats {
     pub rfiles: u64,
     /// Directories below it.
     pub rsubdirs: u64,
-    /// Snapshots below it.
-    pub rsnaps: u64,
     /// Newest change below it.
     pub rctime: Timespec,
 }
 
 /// What servers say of an inode, under its lock.
-pub struct State {
+pub(crate) struct State {
     /// Capabilities.
     pub caps: CapSet<SessionRef>,
     /// Version of the attributes; 0 before the first.
@@ -123,7 +121,7 @@ pub struct State {
 
 /// What the file system keeps for an inode.
 #[pin_data]
-pub struct InodeInfo {
+pub(crate) struct InodeInfo {
     #[pin]
     state: SpinLock<State>,
     /// Woken when capabilities change.
@@ -196,54 +194,44 @@ impl InodeInfo {
     }
 
     /// Whether all capability bits of the mask may be used now.
-    pub fn has_caps(&self, mask: Caps) -> bool {
+    pub(crate) fn has_caps(&self, mask: Caps) -> bool {
         self.state().caps.has(mask)
     }
 
-    /// What may be used now.
-    pub fn issued(&self) -> Caps {
-        self.state().caps.issued()
-    }
-
     /// How the file is cut into objects, and their RADOS namespace.
-    pub fn layout(&self) -> (FileLayout, Option<Arc<KVec<u8>>>) {
+    pub(crate) fn layout(&self) -> (FileLayout, Option<Arc<KVec<u8>>>) {
         let state = self.state();
         (state.layout, state.pool_ns.clone())
     }
 
     /// Count of truncations, and the size at the last: what a read tells the OSD.
-    pub fn truncation(&self) -> (u32, u64) {
+    pub(crate) fn truncation(&self) -> (u32, u64) {
         let state = self.state();
         (state.truncate_seq, state.truncate_size)
     }
 
     /// Birth time.
-    pub fn btime(&self) -> Timespec {
+    pub(crate) fn btime(&self) -> Timespec {
         self.state().btime
     }
 
     /// Count of changes.
-    pub fn change_attr(&self) -> u64 {
+    pub(crate) fn change_attr(&self) -> u64 {
         self.state().change_attr
     }
 
     /// Statistics of a directory.
-    pub fn dir_stats(&self) -> DirStats {
+    pub(crate) fn dir_stats(&self) -> DirStats {
         self.state().dir
     }
 
-    /// Limits of a directory.
-    pub fn quota(&self) -> Quota {
-        self.state().quota
-    }
-
     /// Whether content is kept with the inode.
-    pub fn has_inline_data(&self) -> bool {
+    pub(crate) fn has_inline_data(&self) -> bool {
         self.state().has_inline_data
     }
 
     /// Target of a symbolic link. Never changes.
-    pub fn symlink(&self) -> Option<&CStr> {
+    pub(crate) fn symlink(&self) -> Option<&CStr> {
         self.symlink.as_ref().map(|target| &**target)
     }
 
@@ -255,25 +243,25 @@ impl InodeInfo {
     // ----- directories -----
 
     /// Hash of a name in this directory.
-    pub fn name_hash(&self, name: &[u8]) -> u32 {
+    pub(crate) fn name_hash(&self, name: &[u8]) -> u32 {
         let hash = self.state().dir_hash;
         hash.hash(name)
     }
 
     /// The fragment that a hash value belongs to.
-    pub fn choose_frag(&self, value: u32) -> Frag {
+    pub(crate) fn choose_frag(&self, value: u32) -> Frag {
         self.state().frag_tree.choose(value)
     }
 
     /// The generation of Fs: names that were learned under it are good as long as it
     /// lasts and Fs is issued.
-    pub fn shared_gen(&self) -> u32 {
+    pub(crate) fn shared_gen(&self) -> u32 {
         self.shared_gen.load(Acquire)
     }
 
     /// What to give to [`Self::set_complete`] after all names were listed; to be
     /// taken before the listing begins.
-    pub fn counts(&self) -> (u64, u64) {
+    pub(crate) fn counts(&self) -> (u64, u64) {
         (
             self.release_count.load(Acquire),
             self.ordered_count.load(Acquire),
@@ -281,31 +269,20 @@ impl InodeInfo {
     }
 
     /// All names are in the dentry cache, if none was dropped since `counts`.
-    pub fn set_complete(&self, counts: (u64, u64)) {
+    pub(crate) fn set_complete(&self, counts: (u64, u64)) {
         self.complete_ordered.store(counts.1, Relaxed);
         self.complete.store(counts.0, Release);
     }
 
     /// A name was dropped from the dentry cache, or may have come to be elsewhere.
-    pub fn clear_complete(&self) {
+    pub(crate) fn clear_complete(&self) {
         self.release_count.fetch_add(1, Release);
     }
 
-    /// The order of names in the dentry cache is not that of a listing any more.
-    pub fn clear_ordered(&self) {
-        self.ordered_count.fetch_add(1, Release);
-    }
-
     /// Whether a name that is not in the dentry cache does not exist.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.complete.load(Acquire) == self.release_count.load(Acquire)
             && self.has_caps(Caps::FILE_SHARED)
-    }
-
-    /// As [`Self::is_complete`]; moreover the names' offsets are in order.
-    pub fn is_complete_ordered(&self) -> bool {
-        self.is_complete()
-            && self.complete_ordered.load(Acquire) == self.ordered_count.load(Acquire)
     }
 
     pub(crate) fn raise_shared_gen(&self) {
@@ -315,7 +292,7 @@ impl InodeInfo {
     // ----- open files -----
 
     /// A file was opened. To be matched by [`FsClient::closed`].
-    pub fn opened(&self, mode: Mode) {
+    pub(crate) fn opened(&self, mode: Mode) {
         self.state().caps.open(mode);
     }
 }
@@ -328,7 +305,7 @@ pub(crate) fn has_pages(inode: &Uncounted<CephFs>) -> bool {
 
 /// A lease on a name, as a reply gives it. The task that asked puts it into the
 /// dentry ([`DentryInfo::set_lease`]).
-pub struct Lease {
+pub(crate) struct Lease {
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) gen: u32,
     pub(crate) revokes: u32,
@@ -345,7 +322,7 @@ struct Held {
 
 /// What the file system keeps for a dentry.
 #[pin_data]
-pub struct DentryInfo {
+pub(crate) struct DentryInfo {
     #[pin]
     held: SpinLock<Held>,
 }
@@ -370,7 +347,7 @@ impl DentryInfo {
     ///
     /// A lease that was revoked since the reply is not taken: the server sent the
     /// revocation after the reply, but it was handled before the dentry was found.
-    pub fn set_lease(&self, lease: Lease) {
+    pub(crate) fn set_lease(&self, lease: Lease) {
         let mut held = self.held.lock();
         held.dir_shared_gen = lease.dir_shared_gen;
         let good = lease
@@ -388,13 +365,13 @@ impl DentryInfo {
 
     /// Notes that the name was found not to exist, or to exist, under a generation
     /// of the directory's Fs.
-    pub fn set_dir_gen(&self, shared_gen: u32) {
+    pub(crate) fn set_dir_gen(&self, shared_gen: u32) {
         self.held.lock().dir_shared_gen = shared_gen;
     }
 
     /// Whether the name can be trusted: by a lease, or because nothing in the
     /// directory can have changed. RCU walk may ask.
-    pub fn is_valid(&self, dir: &InodeInfo) -> bool {
+    pub(crate) fn is_valid(&self, dir: &InodeInfo) -> bool {
         self.lease_is_valid() || self.dir_is_valid(dir)
     }
 
@@ -432,18 +409,13 @@ impl DentryInfo {
     }
 
     /// For `d_release`: what is kept until the end of RCU walks holds nothing.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let old = self.held.lock().lease.take();
         drop(old);
     }
 
-    /// Place of the name in a listing of its directory.
-    pub fn offset(&self) -> i64 {
-        self.held.lock().offset
-    }
-
     /// Sets the place of the name in a listing.
-    pub fn set_offset(&self, offset: i64) {
+    pub(crate) fn set_offset(&self, offset: i64) {
         self.held.lock().offset = offset;
     }
 }

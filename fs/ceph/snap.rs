@@ -32,7 +32,7 @@ struct Realm {
 
 /// All snap realms that are known, by the inode they begin at.
 #[pin_data]
-pub struct SnapRealms {
+pub(crate) struct SnapRealms {
     #[pin]
     realms: Mutex<RBTree<u64, Realm>>,
 }
@@ -47,7 +47,7 @@ fn numbers(from: ceph_fs_proto::wire::snap::Numbers<'_>) -> Result<KVec<u64>> {
 
 impl SnapRealms {
     /// None.
-    pub fn new() -> impl PinInit<Self> {
+    pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             realms <- new_mutex!(RBTree::new(), "ceph::SnapRealms::realms"),
         })
@@ -58,7 +58,7 @@ impl SnapRealms {
     /// # Errors
     ///
     /// `ENOMEM`; some realms may have been taken in then.
-    pub fn update(&self, trace: &SnapTrace<'_>) -> Result {
+    pub(crate) fn update(&self, trace: &SnapTrace<'_>) -> Result {
         for new in &trace.0 {
             let mut realms = self.realms.lock();
             if let Some(old) = realms.get_mut(&new.ino) {
@@ -92,7 +92,7 @@ impl SnapRealms {
     }
 
     /// What to tell a restarted server.
-    pub fn records(&self) -> Result<KVec<RealmRecord>> {
+    pub(crate) fn records(&self) -> Result<KVec<RealmRecord>> {
         let realms = self.realms.lock();
         let mut records = KVec::new();
         for (ino, realm) in realms.iter() {

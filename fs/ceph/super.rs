@@ -210,12 +210,7 @@ impl Mount {
         Ok(())
     }
 
-    fn cluster_option(
-        &mut self,
-        fc: &FsContext<CephFs>,
-        name: &str,
-        value: Value<'_>,
-    ) -> Result {
+    fn cluster_option(&mut self, fc: &FsContext<CephFs>, name: &str, value: Value<'_>) -> Result {
         let cluster = self.cluster.as_mut().ok_or(EBUSY)?;
         let parsed = match value {
             Value::Flag(true) => cluster.parse(name, None),
@@ -268,7 +263,11 @@ impl Mount {
     }
 
     /// Opens the sessions and finds the root.
-    fn fill(&self, fc: &FsContext<CephFs>, mut sb: super_block::New<CephFs>) -> Result<Locked<CephFs>> {
+    fn fill(
+        &self,
+        fc: &FsContext<CephFs>,
+        mut sb: super_block::New<CephFs>,
+    ) -> Result<Locked<CephFs>> {
         let fs = sb.data().clone();
         static BDI: Atomic<i64> = Atomic::new(0);
         let bdi = CString::try_from_fmt(fmt!("ceph-{}", BDI.fetch_add(1, Relaxed) + 1))?;

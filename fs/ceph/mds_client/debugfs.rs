@@ -7,7 +7,7 @@ use super::{request::Place, MdsClient, MdsHooks};
 
 impl<H: MdsHooks> MdsClient<H> {
     /// Prints the map.
-    pub fn show_map(&self, m: &SeqFile) {
+    pub(crate) fn show_map(&self, m: &SeqFile) {
         let Some(map) = self.map() else { return };
         show!(m, "epoch {}\n", map.epoch);
         show!(m, "root {}\n", map.root);
@@ -22,7 +22,7 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     /// Prints the requests that have no reply yet.
-    pub fn show_requests(&self, m: &SeqFile) {
+    pub(crate) fn show_requests(&self, m: &SeqFile) {
         let state = self.state.lock();
         for (tid, request) in state.requests.iter() {
             let place = request.progress.lock().place;
@@ -42,7 +42,7 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     /// Prints the sessions.
-    pub fn show_sessions(&self, m: &SeqFile) {
+    pub(crate) fn show_sessions(&self, m: &SeqFile) {
         show!(m, "global_id {}\n", self.client.global_id());
         show!(m, "name \"{}\"\n", super::Text(&self.config.entity_id));
         for session in self.sessions().unwrap_or_default() {

@@ -14,7 +14,7 @@ use super::session::Session;
 
 /// Which rank to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// This one.
     Rank(u32),
     /// Any that is active.
@@ -25,7 +25,7 @@ pub enum Choice {
 ///
 /// What concerns one session is called from its connection's work, in the order of
 /// the server's messages, with no lock of the MDS client held unless said so.
-pub trait MdsHooks: Send + Sync + Sized + 'static {
+pub(crate) trait MdsHooks: Send + Sync + Sized + 'static {
     /// What a request is about: references that choosing a rank and filling in the
     /// reply need.
     type Subject: Send + Sync;

@@ -15,7 +15,7 @@ use super::{request::Place, session::SessionState, MdsClient, MdsHooks, Phase, S
 impl<H: MdsHooks> MdsClient<H> {
     /// Asks the monitors for the map of the file system, or for the list of file
     /// systems first, if one was named. Before the session with them is opened.
-    pub fn subscribe(&self) {
+    pub(crate) fn subscribe(&self) {
         let monc = &self.client.monc;
         if self.config.fs_name.is_some() {
             monc.want_map(Sub::FsMapUser, 0, false);
@@ -25,7 +25,7 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     /// Takes MDS_MAP and FS_MAP_USER messages of the monitors.
-    pub fn monitor_message(self: &Arc<Self>, msg: &Incoming) {
+    pub(crate) fn monitor_message(self: &Arc<Self>, msg: &Incoming) {
         let taken = match msg.header.kind {
             MDS_MAP => self.mds_map(&msg.front),
             FS_MAP_USER => self.fs_map(&msg.front),

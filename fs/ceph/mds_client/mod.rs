@@ -45,9 +45,9 @@ mod map;
 mod request;
 mod session;
 
-pub use hooks::{Choice, MdsHooks};
-pub use request::{Caller, OwnedPath, OwnedRelease, Reply, Request, Spec};
-pub use session::{Session, SessionState};
+pub(crate) use hooks::{Choice, MdsHooks};
+pub(crate) use request::{Caller, OwnedPath, OwnedRelease, Reply, Request, Spec};
+pub(crate) use session::{Session, SessionState};
 
 use dispatch::SessionOps;
 use request::Place;
@@ -77,7 +77,7 @@ impl fmt::Display for Text<'_> {
 }
 
 /// What a mount says of itself and wants.
-pub struct Config {
+pub(crate) struct Config {
     /// File system name; `None` for the cluster's default one.
     pub fs_name: Option<KVec<u8>>,
     /// Fail requests at once, while mounting, if no rank is active.
@@ -117,7 +117,7 @@ struct State<H: MdsHooks> {
 
 /// The MDS client of one mount.
 #[pin_data]
-pub struct MdsClient<H: MdsHooks> {
+pub(crate) struct MdsClient<H: MdsHooks> {
     client: Arc<Client>,
     config: Config,
     #[pin]
@@ -145,7 +145,11 @@ enum Next<H: MdsHooks> {
 
 impl<H: MdsHooks> MdsClient<H> {
     /// Makes an MDS client; its periodic work runs on `queue`.
-    pub fn new(client: Arc<Client>, config: Config, queue: Arc<OwnedQueue>) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        client: Arc<Client>,
+        config: Config,
+        queue: Arc<OwnedQueue>,
+    ) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
                 client,
@@ -171,13 +175,13 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     /// Connects the file system; before anything else. [`stop`](Self::stop) cuts it.
-    pub fn start(self: &Arc<Self>, hooks: Arc<H>) {
+    pub(crate) fn start(self: &Arc<Self>, hooks: Arc<H>) {
         *self.hooks.lock() = Some(hooks);
         DelayedTask::<Self>::queue_delayed(self.clone(), time::secs(TICK_SECS));
     }
 
     /// The mount is complete: from now on a request outlasts the loss of all ranks.
-    pub fn mounted(&self) {
+    pub(crate) fn mounted(&self) {
         let mut state = self.state.lock();
         if state.phase == Phase::Mounting {
             state.phase = Phase::Mounted;
@@ -186,27 +190,22 @@ impl<H: MdsHooks> MdsClient<H> {
 
     /// Lets the periodic work run now, which sends the releases that are pending. Any
     /// context.
-    pub fn tick_soon(self: &Arc<Self>) {
+    pub(crate) fn tick_soon(self: &Arc<Self>) {
         DelayedTask::<Self>::mod_delayed(self.clone(), 0);
     }
 
-    /// The client of the cluster.
-    pub fn client(&self) -> &Arc<Client> {
-        &self.client
-    }
-
     /// The current map.
-    pub fn map(&self) -> Option<Arc<MdsMap>> {
+    pub(crate) fn map(&self) -> Option<Arc<MdsMap>> {
         self.state.lock().map.clone()
     }
 
     /// The session with a rank, if there is one.
-    pub fn session(&self, rank: u32) -> Option<Arc<Session<H>>> {
+    pub(crate) fn session(&self, rank: u32) -> Option<Arc<Session<H>>> {
         self.state.lock().session(rank).cloned()
     }
 
     /// Calls `f` for each session.
-    pub fn for_each_session(&self, mut f: impl FnMut(&Arc<Session<H>>)) -> Result {
+    pub(crate) fn for_each_session(&self, mut f: impl FnMut(&Arc<Session<H>>)) -> Result {
         for session in self.sessions()? {
             f(&session);
         }
@@ -234,7 +233,7 @@ impl<H: MdsHooks> MdsClient<H> {
     /// `EHOSTUNREACH` while mounting if no rank is active, `EACCES` if the server
     /// rejects the client, `EIO` after a forced unmount or for a corrupt reply,
     /// `ENOMEM`. An error of the server is in [`Reply::result`].
-    pub fn do_request(self: &Arc<Self>, spec: Spec<H::Subject>) -> Result<Reply<H::Filled>> {
+    pub(crate) fn do_request(self: &Arc<Self>, spec: Spec<H::Subject>) -> Result<Reply<H::Filled>> {
         let request = self.register(spec)?;
         self.advance(&request);
         match request.core.wait(&self.client.waits, request.spec.timeout) {
@@ -556,7 +555,7 @@ impl<H: MdsHooks> MdsClient<H> {
 
     /// Closes all sessions, at most for `limit` jiffies, then cuts what is left. All
     /// requests fail from now on. Killable.
-    pub fn stop(self: &Arc<Self>, limit: Jiffies) {
+    pub(crate) fn stop(self: &Arc<Self>, limit: Jiffies) {
         {
             let mut state = self.state.lock();
             if state.phase != Phase::Shutdown {
@@ -607,7 +606,7 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     /// Fails all requests, now and later (`umount -f`).
-    pub fn shutdown(self: &Arc<Self>) {
+    pub(crate) fn shutdown(self: &Arc<Self>) {
         self.state.lock().phase = Phase::Shutdown;
         self.kick(|_| true);
     }

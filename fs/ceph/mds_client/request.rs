@@ -28,7 +28,7 @@ use super::hooks::MdsHooks;
 
 /// A path that the request owns.
 #[derive(Debug, Default)]
-pub struct OwnedPath {
+pub(crate) struct OwnedPath {
     /// Inode that it begins at.
     pub ino: u64,
     /// Names from there.
@@ -37,7 +37,7 @@ pub struct OwnedPath {
 
 impl OwnedPath {
     /// The inode itself.
-    pub const fn inode(ino: u64) -> Self {
+    pub(crate) const fn inode(ino: u64) -> Self {
         Self {
             ino,
             path: KVec::new(),
@@ -45,7 +45,7 @@ impl OwnedPath {
     }
 
     /// A name in a directory.
-    pub fn name(dir: u64, name: &[u8]) -> Result<Self> {
+    pub(crate) fn name(dir: u64, name: &[u8]) -> Result<Self> {
         let mut path = KVec::new();
         path.extend_from_slice(name, GFP_KERNEL)?;
         Ok(Self { ino: dir, path })
@@ -61,7 +61,7 @@ impl OwnedPath {
 
 /// A [`Release`] that owns its name.
 #[derive(Debug, Default)]
-pub struct OwnedRelease {
+pub(crate) struct OwnedRelease {
     /// All but the name.
     pub release: Release<'static>,
     /// Name of the dentry whose lease is given back; empty for none.
@@ -70,7 +70,7 @@ pub struct OwnedRelease {
 
 /// Who asks.
 #[derive(Debug, Default)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// File system user id, in the initial name space.
     pub uid: u32,
     /// File system group id, in the initial name space.
@@ -80,7 +80,7 @@ pub struct Caller {
 }
 
 /// What is asked.
-pub struct Spec<S> {
+pub(crate) struct Spec<S> {
     /// Operation.
     pub op: Op,
     /// Arguments.
@@ -100,7 +100,7 @@ pub struct Spec<S> {
 }
 
 /// What comes back.
-pub struct Reply<F> {
+pub(crate) struct Reply<F> {
     /// 0 or a negative error number, from the server.
     pub result: i32,
     /// What the worker half made of it.
@@ -132,7 +132,7 @@ pub(super) struct Progress {
 
 /// A request in the table.
 #[pin_data]
-pub struct Request<H: MdsHooks> {
+pub(crate) struct Request<H: MdsHooks> {
     /// What is asked.
     pub spec: Spec<H::Subject>,
     /// When it was made.
@@ -178,12 +178,12 @@ impl<H: MdsHooks> Request<H> {
     }
 
     /// Transaction id.
-    pub fn tid(&self) -> u64 {
+    pub(crate) fn tid(&self) -> u64 {
         self.core.tid()
     }
 
     /// The rank that it was sent to.
-    pub fn sent_to(&self) -> Option<u32> {
+    pub(crate) fn sent_to(&self) -> Option<u32> {
         match self.progress.lock().place {
             Place::Sent(rank) => Some(rank),
             _ => None,

@@ -29,7 +29,7 @@ use super::hooks::MdsHooks;
 
 /// State of a session, by the names that the C client shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionState {
+pub(crate) enum SessionState {
     /// Known, nothing sent.
     New,
     /// Asked to open.
@@ -52,7 +52,7 @@ pub enum SessionState {
 
 impl SessionState {
     /// The name in debugfs.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::New => "new",
             Self::Opening => "opening",
@@ -67,7 +67,7 @@ impl SessionState {
     }
 
     /// Whether requests can be sent.
-    pub const fn is_usable(self) -> bool {
+    pub(crate) const fn is_usable(self) -> bool {
         matches!(self, Self::Open | Self::Hung)
     }
 
@@ -98,7 +98,7 @@ pub(super) struct Inner {
 
 /// A session with one rank.
 #[pin_data]
-pub struct Session<H: MdsHooks> {
+pub(crate) struct Session<H: MdsHooks> {
     /// The rank.
     pub rank: u32,
     pub(super) con: Arc<Connection>,
@@ -142,29 +142,24 @@ impl<H: MdsHooks> Session<H> {
     }
 
     /// Its state.
-    pub fn state(&self) -> SessionState {
+    pub(crate) fn state(&self) -> SessionState {
         self.inner.lock().state
     }
 
     /// Features that both sides have.
-    pub fn features(&self) -> Features {
+    pub(crate) fn features(&self) -> Features {
         self.inner.lock().features
     }
 
     /// The generation of capabilities that are issued now, and whether those of
     /// this generation are still good.
-    pub fn cap_validity(&self) -> (u32, bool) {
+    pub(crate) fn cap_validity(&self) -> (u32, bool) {
         let inner = self.inner.lock();
         (inner.cap_gen, !time::reached(inner.cap_ttl))
     }
 
-    /// Whether the server takes no changes.
-    pub fn is_readonly(&self) -> bool {
-        self.inner.lock().readonly
-    }
-
     /// Queues a message. Never sleeps.
-    pub fn send(&self, msg: Arc<Message>) {
+    pub(crate) fn send(&self, msg: Arc<Message>) {
         self.con.send(msg);
     }
 
@@ -173,7 +168,7 @@ impl<H: MdsHooks> Session<H> {
     /// # Errors
     ///
     /// `ENOMEM`, [`E2BIG`].
-    pub fn send_parts(&self, parts: Parts) -> Result {
+    pub(crate) fn send_parts(&self, parts: Parts) -> Result {
         self.send(Message::new(parts)?);
         Ok(())
     }

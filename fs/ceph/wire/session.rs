@@ -280,7 +280,10 @@ mod tests {
             let session = ClientSession::decode(&bytes, version)?;
             assert_eq!((session.op, session.seq), (SessionOp::OPEN, 9));
             assert_eq!(session.blocklisted, (version >= 2));
-            assert_eq!(session.features.has(Features::REPLY_ENCODING), (version >= 3));
+            assert_eq!(
+                session.features.has(Features::REPLY_ENCODING),
+                (version >= 3)
+            );
             if version >= 6 {
                 let auth = session.cap_auths.first().ok_or(EINVAL)?;
                 assert_eq!(&auth.path[..], b"/a");
