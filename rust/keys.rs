@@ -82,16 +82,14 @@ impl<K: KeyType> Registration<K> {
             }),
             GFP_KERNEL,
         )?;
-        // SAFETY: The class is in the box, and leaves lockdep before the box goes:
-        // below, or in `Drop`. lockdep knows static classes only by itself.
-        unsafe { bindings::lockdep_register_key(&raw mut (*raw.get()).lock_class) };
         // SAFETY: The box keeps the table valid until `Drop` unregisters it.
-        let registered = to_result(unsafe { bindings::register_key_type(raw.get()) });
-        if let Err(e) = registered {
-            // SAFETY: It was registered above, and no key has a lock of the class.
-            unsafe { bindings::lockdep_unregister_key(&raw mut (*raw.get()).lock_class) };
-            return Err(e);
-        }
+        to_result(unsafe { bindings::register_key_type(raw.get()) })?;
+        // lockdep knows only static classes by itself. Not before: registering the
+        // type wipes the class.
+        //
+        // SAFETY: The class is in the box, and leaves lockdep in `Drop`, before the
+        // box goes.
+        unsafe { bindings::lockdep_register_key(&raw mut (*raw.get()).lock_class) };
         // INVARIANT: Registered; the callbacks keep to the payload's type.
         Ok(Self {
             raw,
