@@ -16,11 +16,14 @@
 //!     +--------------------------------------------------------------+
 //! ```
 //!
-//! `close()` leads to Closed from anywhere.
+//! `close()` leads to Closed from anywhere. An idle session is taken up again, too:
+//! the peer may have a reply for us. Only when that has failed for so long that the
+//! pauses are at their longest does it wait for something to send.
 use kernel::{prelude::*, sync::Arc, time::Jiffies};
 use kernel_ext::{
     alloc_scope::NoIo,
     net::{Socket, TcpState},
+    print::ratelimit,
     random, time,
     workqueue::{DelayedTask, TaskHandler},
 };
@@ -50,8 +53,6 @@ const DELAY_MAX: u64 = 15_000;
 const BUDGET: usize = 64;
 /// Headers and small segments come in by pieces of at most this many bytes.
 const STAGING: usize = 4096;
-/// The same complaint about a connection is not repeated within so many ms.
-const COMPLAINT_INTERVAL: u64 = 60_000;
 
 /// See the module.
 enum Life {
@@ -92,7 +93,6 @@ pub(super) struct Actor {
     staging: KVVec<u8>,
     /// The owner's answer made the connection impossible.
     failed: Option<Fault>,
-    complaint: Option<(&'static str, Jiffies)>,
 }
 
 /// What comes next.
@@ -246,7 +246,6 @@ impl Actor {
             lent: None,
             staging: KVVec::new(),
             failed: None,
-            complaint: None,
         }
     }
 
@@ -742,10 +741,11 @@ impl Actor {
             messages = Some(shared.queue.clear());
         } else {
             shared.queue.requeue();
-            if established && shared.queue.is_idle() && !shared.keepalive {
+            let (base, max) = (time::msecs(DELAY_BASE), time::msecs(DELAY_MAX));
+            let idle = shared.queue.is_idle() && !shared.keepalive;
+            if established && idle && self.delay >= max {
                 self.life = Life::Standby;
             } else {
-                let (base, max) = (time::msecs(DELAY_BASE), time::msecs(DELAY_MAX));
                 self.delay = self.delay.saturating_mul(2).clamp(base, max);
                 self.life = Life::Backoff {
                     until: time::jiffies().wrapping_add(self.delay),
@@ -757,15 +757,11 @@ impl Actor {
         Call::Fault(self.lent.take())
     }
 
-    /// Logs why the connection broke, unless it was said just now.
-    fn complain(&mut self, fault: &Fault) {
-        let repeated = self.complaint.is_some_and(|(why, when)| {
-            why == fault.why && time::elapsed(when) < time::msecs(COMPLAINT_INTERVAL)
-        });
-        if repeated {
+    /// Logs why the connection broke, unless there is too much of that.
+    fn complain(&self, fault: &Fault) {
+        if !ratelimit() {
             return;
         }
-        self.complaint = Some((fault.why, time::jiffies()));
         let Some((name, addr)) = self.peer else {
             return;
         };
