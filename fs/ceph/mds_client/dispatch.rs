@@ -10,6 +10,7 @@ use ceph_core::{
         Alloc, AuthBadMethod, AuthKeys, AuthRequest, Connection, ConnectionOps, Header, Incoming,
     },
 };
+use ceph_fs_proto::machine::session::Renewal;
 use ceph_fs_proto::wire::{
     mdsmap::MdsState,
     msg::{
@@ -148,16 +149,15 @@ impl<H: MdsHooks> MdsClient<H> {
             .map()
             .map_or((0, 0), |map| (map.session_autoclose, map.session_timeout));
         let timeout = time::secs(u64::from(timeout));
-        let before = {
+        let now = time::jiffies();
+        let (came_back, before) = {
             let mut inner = session.inner.lock();
-            let ttl = time::secs(u64::from(autoclose));
-            inner.ttl = Some(time::jiffies().wrapping_add(ttl));
-            if inner.state == SessionState::Hung {
-                inner.state = SessionState::Open;
-                pr_info!("mds{} came back\n", rank);
-            }
-            inner.state
+            let came_back = inner.heard(now, time::secs(u64::from(autoclose)));
+            (came_back, inner.state())
         };
+        if came_back {
+            pr_info!("mds{} came back\n", rank);
+        }
         match message.op {
             SessionOp::OPEN => {
                 if !message.features.has(Features::REPLY_ENCODING) {
@@ -168,26 +168,23 @@ impl<H: MdsHooks> MdsClient<H> {
                 if before == SessionState::Reconnecting {
                     pr_info!("mds{} reconnect success\n", rank);
                 }
-                {
-                    let mut inner = session.inner.lock();
-                    inner.features = message.features;
-                    inner.state = SessionState::Open;
-                    if inner.seq == 0 {
-                        inner.seq = message.seq;
-                    }
-                }
-                if before != SessionState::Open {
-                    session.renewed(timeout, false);
-                }
+                let mut inner = session.inner.lock();
+                inner.opened(message.features, message.seq, timeout);
+                drop(inner);
                 if self.state.lock().phase == Phase::Stopping {
                     session.request_close()?;
                 }
                 self.kick(|place| place == Place::WaitsForSession(rank));
             }
             SessionOp::RENEWCAPS => {
-                let ours = session.inner.lock().renew_seq == message.seq;
-                if ours && session.renewed(timeout, true) {
-                    hooks.renewed(session);
+                let renewal = session.inner.lock().renewed(message.seq, now, timeout);
+                match renewal {
+                    Renewal::Old | Renewal::Good => {}
+                    Renewal::StillStale => pr_info!("mds{} caps still stale\n", rank),
+                    Renewal::Fresh => {
+                        pr_info!("mds{} caps renewed\n", rank);
+                        hooks.renewed(session);
+                    }
                 }
             }
             SessionOp::CLOSE => {
@@ -198,11 +195,7 @@ impl<H: MdsHooks> MdsClient<H> {
             }
             SessionOp::STALE => {
                 pr_info!("mds{} caps went stale, renewing\n", rank);
-                {
-                    let mut inner = session.inner.lock();
-                    inner.cap_gen = inner.cap_gen.wrapping_add(1);
-                    inner.cap_ttl = time::jiffies().wrapping_sub(1);
-                }
+                session.inner.lock().stale(now);
                 self.renew_caps(session);
             }
             SessionOp::RECALL_STATE => hooks.recall(session, message.max_caps),
@@ -211,7 +204,7 @@ impl<H: MdsHooks> MdsClient<H> {
                 session.send_bare(SessionOp::FLUSHMSG_ACK, message.seq)?;
             }
             SessionOp::FORCE_RO => {
-                session.inner.lock().readonly = true;
+                session.inner.lock().force_readonly();
                 hooks.force_readonly(session);
             }
             SessionOp::REJECT => {
@@ -293,16 +286,9 @@ impl<H: MdsHooks> MdsClient<H> {
         let recovering = self
             .map()
             .is_none_or(|map| map.state(session.rank) < MdsState::RECONNECT);
-        let seq = {
-            let mut inner = session.inner.lock();
-            inner.renew_requested = time::jiffies();
-            // A rank that is not back yet would not know us.
-            if recovering {
-                return;
-            }
-            inner.renew_seq = inner.renew_seq.wrapping_add(1);
-            inner.renew_seq
-        };
+        // A rank that is not back yet would not know us.
+        let seq = session.inner.lock().renew(time::jiffies(), !recovering);
+        let Some(seq) = seq else { return };
         if let Err(e) = session.send_bare(SessionOp::REQUEST_RENEWCAPS, seq) {
             pr_err!("mds{}: cannot renew caps: {:?}\n", session.rank, e);
         }

@@ -104,7 +104,7 @@ impl<H: MdsHooks> MdsClient<H> {
                 // is kept until the rank asks for it.
                 let _io = session.io.lock();
                 session.con.close_nowait();
-                session.set_state(SessionState::Restarting);
+                session.inner.lock().moved();
             } else if before == after {
                 continue;
             }
@@ -130,16 +130,8 @@ impl<H: MdsHooks> MdsClient<H> {
     pub(super) fn reconnect(self: &Arc<Self>, session: &Arc<Session<H>>, map: &MdsMap) {
         let Some(hooks) = self.hooks() else { return };
         let _io = session.io.lock();
-        let before = {
-            let mut inner = session.inner.lock();
-            if matches!(inner.state, SessionState::Closed | SessionState::Rejected) {
-                return;
-            }
-            inner.seq = 0;
-            inner.cap_gen = inner.cap_gen.wrapping_add(1);
-            inner.readonly = false;
-            core::mem::replace(&mut inner.state, SessionState::Reconnecting)
-        };
+        let before = session.inner.lock().reconnecting();
+        let Some(before) = before else { return };
         pr_info!("mds{} reconnect start\n", session.rank);
         session.con.close_nowait();
         let sent = self.open_connection(map, session).and_then(|()| {
@@ -150,12 +142,7 @@ impl<H: MdsHooks> MdsClient<H> {
         });
         if let Err(e) = sent {
             pr_err!("mds{} reconnect failed: {:?}\n", session.rank, e);
-            // The next map tries again.
-            session.set_state(if before == SessionState::Reconnecting {
-                SessionState::Restarting
-            } else {
-                before
-            });
+            session.inner.lock().not_reconnected(before);
         }
     }
 }

@@ -497,11 +497,7 @@ impl<H: MdsHooks> MdsClient<H> {
             ],
             oldest.unwrap_or(0),
         )?;
-        {
-            let mut inner = session.inner.lock();
-            inner.state = SessionState::Opening;
-            inner.renew_requested = time::jiffies();
-        }
+        session.inner.lock().opening(time::jiffies());
         session.send_parts(Parts {
             kind: CLIENT_SESSION,
             version: ClientSession::OPEN_VERSION,
@@ -539,7 +535,7 @@ impl<H: MdsHooks> MdsClient<H> {
     fn drop_session(self: &Arc<Self>, session: &Arc<Session<H>>, last: SessionState) {
         {
             let _io = session.io.lock();
-            session.set_state(last);
+            session.inner.lock().ended(last == SessionState::Rejected);
             session.con.close_nowait();
         }
         if last != SessionState::Rejected {
@@ -595,7 +591,7 @@ impl<H: MdsHooks> MdsClient<H> {
             if let Some(hooks) = &hooks {
                 hooks.session_closed(&session);
             }
-            session.set_state(SessionState::Closed);
+            session.inner.lock().ended(false);
             self.unregister(&session);
         }
         for session in &sessions {
