@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # oracle.sh: generates OSD maps and compares where our code places each placement
-# group with what osdmaptool says (make crush-oracle). Ends with one line
+# group with what osdmaptool says (part of make test). Ends with one line
 # "N passed, N failed".
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 need_root
