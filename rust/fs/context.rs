@@ -6,7 +6,7 @@
 use super::super_block::{Locked, SuperBlock};
 #[cfg(doc)]
 use super::Registration;
-use super::{param, FileSystem};
+use super::{param, registration, FileSystem};
 use crate::bindings;
 use core::marker::PhantomData;
 use core::ptr;
@@ -218,6 +218,7 @@ impl<C: Operations> Vtable<C> {
             if !private.is_null() {
                 drop(<KBox<C> as ForeignOwnable>::from_foreign(private));
             }
+            registration::Inner::from_fs_type((*fc).fs_type).end_use();
         }
     }
 
@@ -315,6 +316,7 @@ pub(super) unsafe extern "C" fn init_fs_context<T: FileSystem>(
         unsafe {
             (*fc).fs_private = private.into_foreign();
             (*fc).ops = &Vtable::<T::Context>::TABLE;
+            registration::Inner::from_fs_type((*fc).fs_type).begin_use();
         }
         Ok(0)
     })

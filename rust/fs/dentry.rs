@@ -31,6 +31,9 @@ pub trait DentryData: Send + Sync + Sized {
 #[repr(C)]
 struct Memory<T: FileSystem> {
     rcu: Opaque<bindings::callback_head>,
+    /// For [`super::super_block::Inner::defer_dput`].
+    deferred: Opaque<bindings::llist_node>,
+    dentry: *mut bindings::dentry,
     data: MaybeUninit<T::Dentry>,
 }
 
@@ -68,6 +71,26 @@ impl<T: FileSystem> Uncounted<T> {
         unsafe {
             let memory: *const Memory<T> = (*self.as_ptr()).d_fsdata.cast();
             Pin::new_unchecked((*memory).data.assume_init_ref())
+        }
+    }
+
+    pub(super) fn deferred_node(&self) -> *mut bindings::llist_node {
+        // SAFETY: By the invariant `d_fsdata` is set.
+        unsafe {
+            let memory: *const Memory<T> = (*self.as_ptr()).d_fsdata.cast();
+            (*memory).deferred.get()
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `node` must come from [`Uncounted::deferred_node`].
+    pub(super) unsafe fn from_deferred_node(
+        node: *mut bindings::llist_node,
+    ) -> *mut bindings::dentry {
+        // SAFETY: By the requirements it is that member, and `d_init` has set the other.
+        unsafe {
+            (*kernel::container_of!(Opaque::cast_from(node), Memory<T>, deferred)).dentry
         }
     }
 
@@ -229,8 +252,9 @@ impl<T: FileSystem> Dentry<T> {
 
 /// A counted reference to a dentry.
 ///
-/// Dropping it may sleep, and evict the inode: drop it in calls from the VFS only, not in
-/// reply to a server.
+/// Dropping it never sleeps: if it is the last one, the work item of the super block puts
+/// it, since that may evict the inode. So it may be dropped anywhere. Calls from the VFS,
+/// which may sleep, rather use [`DentryRef::put_now`].
 ///
 /// # Invariants
 ///
@@ -260,6 +284,18 @@ impl<T: FileSystem> DentryRef<T> {
         Some(Self(dentry, PhantomData))
     }
 
+    /// Puts the reference here and now. May sleep, and evict the inode.
+    pub fn put_now(self) {
+        let this = ManuallyDrop::new(self);
+        let inner: *const super::super_block::Inner<T> = this.super_block().inner();
+        // SAFETY: The reference is ours; the count at the gate, put after it, keeps the
+        // super block alive.
+        unsafe {
+            bindings::dput(this.0.as_ptr());
+            (*inner).gate.put();
+        }
+    }
+
     /// Gives the reference to the VFS.
     fn into_vfs(self) -> *mut bindings::dentry {
         let this = ManuallyDrop::new(self);
@@ -287,10 +323,14 @@ impl<T: FileSystem> Deref for DentryRef<T> {
 impl<T: FileSystem> Drop for DentryRef<T> {
     fn drop(&mut self) {
         let inner: *const super::super_block::Inner<T> = self.super_block().inner();
-        // SAFETY: The reference is ours; the count at the gate keeps the super block alive.
+        // SAFETY: The reference is ours; the count at the gate keeps `inner` alive until
+        // it is put, here or by the work item.
         unsafe {
-            bindings::dput(self.0.as_ptr());
-            (*inner).gate.put();
+            if bindings::dentry_put_not_last(self.0.as_ptr()) {
+                (*inner).gate.put();
+            } else {
+                (*inner).defer_dput(Uncounted::from_raw(self.0.as_ptr()));
+            }
         }
     }
 }
@@ -668,8 +708,11 @@ impl<O: Operations> Vtable<O> {
             return err.to_errno();
         }
         let memory = KBox::into_raw(memory);
-        // SAFETY: The dentry is new.
-        unsafe { (*dentry).d_fsdata = memory.cast::<c_void>() };
+        // SAFETY: The dentry is new, and the memory ours.
+        unsafe {
+            (*slot).dentry = dentry;
+            (*dentry).d_fsdata = memory.cast::<c_void>();
+        }
         0
     }
 

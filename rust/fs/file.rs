@@ -127,16 +127,43 @@ impl ReadIter<'_> {
         Ok(n as usize)
     }
 
+    /// Whether the inode was made by [`super::inode::New::init_regular`].
+    ///
+    /// # Safety
+    ///
+    /// `file` must be a file of one of our file systems.
+    unsafe fn is_netfs(file: *mut bindings::file) -> Result {
+        // SAFETY: All our inodes begin with a `netfs_inode`. The operations are set, or not,
+        // before there is a file.
+        let ops = unsafe { (*(*file).f_inode.cast::<bindings::netfs_inode>()).ops };
+        if ops.is_null() {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
     /// Reads from the page cache.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the inode is not a regular file.
     pub fn buffered(&mut self) -> Result<usize> {
-        // SAFETY: The VFS has given both for this call; the file's inode begins with a
-        // `netfs_inode`, whose operations are set for regular files.
+        // SAFETY: The VFS has given it for this call, for a file of ours.
+        unsafe { Self::is_netfs((*self.iocb).ki_filp)? };
+        // SAFETY: As above, and the inode has operations for netfs.
         Self::count(unsafe { bindings::netfs_buffered_read_iter(self.iocb, self.iter) })
     }
 
-    /// Reads around the page cache. `EIOCBQUEUED` if it goes on and ends later.
+    /// Reads around the page cache.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the inode is not a regular file; `EIOCBQUEUED` if it goes on and ends
+    /// later.
     pub fn unbuffered(&mut self) -> Result<usize> {
-        // SAFETY: As above.
+        // SAFETY: As in `buffered`.
+        unsafe { Self::is_netfs((*self.iocb).ki_filp)? };
+        // SAFETY: As in `buffered`.
         Self::count(unsafe { bindings::netfs_unbuffered_read_iter(self.iocb, self.iter) })
     }
 
@@ -163,8 +190,14 @@ pub struct SpliceRead<'a> {
 
 impl SpliceRead<'_> {
     /// Lends pages of the page cache.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the inode is not a regular file.
     pub fn from_page_cache(self) -> Result<usize> {
-        // SAFETY: The VFS has given all of it for this call.
+        // SAFETY: The VFS has given it for this call, for a file of ours.
+        unsafe { ReadIter::is_netfs(self.file)? };
+        // SAFETY: The VFS has given all of it for this call; the inode has pages.
         ReadIter::count(unsafe {
             bindings::filemap_splice_read(self.file, self.pos, self.pipe, self.len, self.flags)
         })

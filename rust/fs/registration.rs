@@ -4,19 +4,25 @@
 use super::{context, inode, super_block, FileSystem};
 use crate::bindings;
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
+use kernel::sync::atomic::{ordering, Atomic};
 use kernel::types::Opaque;
 
 /// A registered file system type, to be kept in the module's state.
+///
+/// The VFS keeps pointers to the type, and counts the module, as long as there are super
+/// blocks and mount contexts of it. So there are none when the module goes. If it is
+/// dropped at another time, its memory is not freed.
 ///
 /// # Invariants
 ///
 /// `fs_type` is registered; `cache` and `queue` are valid and made for `T`.
 pub struct Registration<T: FileSystem> {
     // In a box of its own: the VFS keeps pointers to it.
-    inner: Pin<KBox<Inner>>,
+    inner: ManuallyDrop<Pin<KBox<Inner>>>,
     _p: PhantomData<fn() -> T>,
 }
 
@@ -32,6 +38,8 @@ pub(super) struct Inner {
     pub(super) queue: *mut bindings::workqueue_struct,
     /// The lock class keys of `fs_type` are registered.
     has_keys: bool,
+    /// Super blocks and mount contexts.
+    users: Atomic<i64>,
 }
 
 // SAFETY: The registration can be dropped by any task.
@@ -74,6 +82,7 @@ impl<T: FileSystem> Registration<T> {
             cache,
             queue,
             has_keys: false,
+            users: Atomic::new(0),
         };
         // From here on `Drop for Inner` frees the cache and the queue.
         if inner.queue.is_null() {
@@ -89,7 +98,7 @@ impl<T: FileSystem> Registration<T> {
         to_result(unsafe { bindings::register_filesystem(inner.fs_type.get()) })?;
         // INVARIANT: Just registered.
         Ok(Self {
-            inner,
+            inner: ManuallyDrop::new(inner),
             _p: PhantomData,
         })
     }
@@ -102,6 +111,32 @@ impl<T: FileSystem> Registration<T> {
 }
 
 impl Inner {
+    /// A super block or a mount context was made.
+    pub(super) fn begin_use(&self) {
+        self.users.fetch_add(1, ordering::Relaxed);
+    }
+
+    /// It has gone.
+    pub(super) fn end_use(&self) {
+        self.users.fetch_sub(1, ordering::Full);
+    }
+
+    /// Whether the VFS has no pointer to it, and gets none any more.
+    fn is_unused(&self) -> bool {
+        if self.users.load(ordering::Acquire) != 0 {
+            return false;
+        }
+        // The VFS looks at the type once more after the last user is gone, and then puts
+        // the module.
+        // SAFETY: The owner is null or the module that we are part of.
+        unsafe {
+            let owner = (*self.fs_type.get()).owner;
+            owner.is_null()
+                || ptr::read_volatile(&raw const (*owner).state)
+                    == bindings::module_state_MODULE_STATE_GOING
+        }
+    }
+
     /// # Safety
     ///
     /// `fs_type` must be that of a registration, which must outlive `'a`.
@@ -113,9 +148,15 @@ impl Inner {
 
 impl<T: FileSystem> Drop for Registration<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant it is registered. Super blocks hold the
-        // module, so none is left. It waits for RCU readers of the list of types.
+        // SAFETY: By the type's invariant it is registered. It waits for RCU readers of the
+        // list of types.
         unsafe { bindings::unregister_filesystem(self.inner.fs_type.get()) };
+        if self.inner.is_unused() {
+            // SAFETY: It is not used after this.
+            unsafe { ManuallyDrop::drop(&mut self.inner) };
+        } else {
+            pr_err!("a file system type was dropped before its module: not freed\n");
+        }
     }
 }
 

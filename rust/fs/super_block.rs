@@ -104,6 +104,8 @@ pub(super) struct Inner<T: FileSystem> {
     pub(super) gate: Arc<Gate>,
     /// Inodes whose last reference is to be put by `work`.
     deferred: Opaque<bindings::llist_head>,
+    /// Likewise dentries.
+    deferred_dentries: Opaque<bindings::llist_head>,
     /// Lives in the same allocation, which outlives it: `kill_sb` cancels it.
     work: Opaque<bindings::work_struct>,
     queue: *mut bindings::workqueue_struct,
@@ -115,7 +117,7 @@ impl<T: FileSystem> Inner<T> {
         &self.data
     }
 
-    fn new(data: T::Super, queue: *mut bindings::workqueue_struct) -> Result<Pin<KBox<Self>>> {
+    fn new(data: T::Super, registration: &registration::Inner) -> Result<Pin<KBox<Self>>> {
         let gate = Arc::pin_init(
             pin_init!(Gate {
                 refs: Atomic::new(1),
@@ -128,8 +130,9 @@ impl<T: FileSystem> Inner<T> {
             Inner {
                 gate,
                 deferred: Opaque::zeroed(),
+                deferred_dentries: Opaque::zeroed(),
                 work: Opaque::uninit(),
-                queue,
+                queue: registration.queue,
                 data,
             },
             GFP_KERNEL,
@@ -145,26 +148,42 @@ impl<T: FileSystem> Inner<T> {
     /// Hands one reference of `inode`, perhaps the last one, to the work item, with
     /// its count at the gate.
     pub(super) fn defer_iput(&self, inode: &inode::Uncounted<T>) {
-        // The work item may put the reference, and its count, before it is queued
-        // here: a count of our own keeps `self` alive.
-        self.gate.get();
-        // SAFETY: The node is part of the inode and not on a list: it is only put on
-        // one with what may be the last reference, and taken off before that is put.
-        unsafe { bindings::llist_add(inode.deferred_node(), self.deferred.get()) };
-        // SAFETY: The queue outlives all super blocks, the work item is initialised.
-        unsafe {
-            bindings::queue_work_on(
-                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
-                self.queue,
-                self.work.get(),
-            )
-        };
-        self.gate.put();
+        // SAFETY: The node is part of the inode and not on a list: it is only put on one
+        // with what may be the last reference, and taken off before that is put.
+        unsafe { self.defer(inode.deferred_node(), &self.deferred) };
+    }
+
+    /// As [`Inner::defer_iput`], for a dentry.
+    pub(super) fn defer_dput(&self, dentry: &dentry::Uncounted<T>) {
+        // SAFETY: As above.
+        unsafe { self.defer(dentry.deferred_node(), &self.deferred_dentries) };
     }
 
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `put_deferred`.
+    /// `node` must belong to the kind of object that `list` is for, and be on no list.
+    /// The caller gives up a reference to the object, and its count at the gate.
+    unsafe fn defer(
+        &self,
+        node: *mut bindings::llist_node,
+        list: &Opaque<bindings::llist_head>,
+    ) {
+        // The work item may put the reference, and its count, before it is queued
+        // here: a count of our own keeps `self` alive.
+        self.gate.get();
+        // SAFETY: By the requirements. The queue outlives all super blocks, the work item
+        // is initialised.
+        unsafe {
+            bindings::llist_add(node, list.get());
+            bindings::queue_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                self.queue,
+                self.work.get(),
+            );
+        }
+        self.gate.put();
+    }
+
     unsafe extern "C" fn put_deferred(work: *mut bindings::work_struct) {
         // SAFETY: The work item is embedded in an `Inner<T>`, which `kill_sb` frees only
         // after the work is done.
@@ -178,6 +197,17 @@ impl<T: FileSystem> Inner<T> {
                 let inode = inode::Uncounted::<T>::from_deferred_node(node);
                 node = (*node).next;
                 bindings::iput(inode);
+            }
+            this.gate.put();
+        }
+        // SAFETY: The list is initialised.
+        let mut node = unsafe { bindings::llist_del_all(this.deferred_dentries.get()) };
+        while !node.is_null() {
+            // SAFETY: As above.
+            unsafe {
+                let dentry = dentry::Uncounted::<T>::from_deferred_node(node);
+                node = (*node).next;
+                bindings::dput(dentry);
             }
             this.gate.put();
         }
@@ -534,7 +564,7 @@ pub(super) fn sget<T: FileSystem>(
     let raw = fc.as_ptr();
     // SAFETY: The context is valid, its type is part of a registration.
     let registration = unsafe { registration::Inner::from_fs_type((*raw).fs_type) };
-    let inner = Inner::<T>::new(data, registration.queue)?;
+    let inner = Inner::<T>::new(data, registration)?;
     // SAFETY: It is not moved.
     let inner = KBox::into_raw(unsafe { Pin::into_inner_unchecked(inner) });
     let mut proposal = Proposal { inner, same };
@@ -560,6 +590,7 @@ pub(super) fn sget<T: FileSystem>(
         )
     };
     if is_new {
+        registration.begin_use();
         // INVARIANT: A new super block is locked, has one reference and no root.
         return Ok(Sget::New(New(sb, PhantomData)));
     }
@@ -602,6 +633,8 @@ pub(super) unsafe extern "C" fn kill_sb<T: FileSystem>(sb: *mut bindings::super_
         (*sb).s_fs_info = ptr::null_mut();
         drop(Pin::new_unchecked(KBox::from_raw(inner)));
     }
+    // SAFETY: The type is that of a registration, which is in use until here.
+    unsafe { registration::Inner::from_fs_type((*sb).s_type) }.end_use();
 }
 
 /// The operations of a super block.

@@ -163,3 +163,12 @@ __rust_helper void rust_helper_fs_type_unregister_keys(struct file_system_type *
 {
 	for_each_fs_key(fs_type, lockdep_unregister_key);
 }
+
+/* Drops a reference that is not the last one. */
+__rust_helper bool rust_helper_dentry_put_not_last(struct dentry *dentry)
+{
+	if (lockref_put_or_lock(&dentry->d_lockref))
+		return true;
+	spin_unlock(&dentry->d_lock);
+	return false;
+}
