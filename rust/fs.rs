@@ -44,6 +44,7 @@ pub mod context;
 pub mod dentry;
 pub mod file;
 pub mod inode;
+mod inode_ops;
 pub mod netfs;
 pub mod param;
 mod registration;

@@ -16,18 +16,17 @@
 //! by [`Inode::set_owner`] and so on. The file system has to make sure, by a lock of its
 //! own, that they are changed by one task at a time, or a mixture may be seen.
 
-use super::stat::{GetAttr, Stat, Time};
-use super::{dentry, file, netfs, FileSystem, SuperBlock};
+use super::stat::Time;
+use super::{file, inode_ops, netfs, FileSystem, SuperBlock};
+pub use inode_ops::{Access, GenericPermission, Operations};
 use crate::bindings;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of, ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
-use kernel::error::from_result;
-use kernel::ffi::{c_char, c_int, c_uint, c_void};
+use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::prelude::*;
-use kernel::str::CStr;
 use kernel::types::Opaque;
 
 /// Data of an inode.
@@ -616,7 +615,7 @@ impl<T: FileSystem> New<T> {
         // SAFETY: By the invariant nobody else uses these fields.
         unsafe {
             (*raw).i_mode = mode::DIRECTORY | bits & !mode::TYPE_MASK;
-            (*raw).i_op = &Vtable::<I>::TABLE;
+            (*raw).i_op = inode_ops::table::<I>();
             (*raw).__bindgen_anon_3.i_fop = file::table::<F>();
         }
     }
@@ -634,7 +633,7 @@ impl<T: FileSystem> New<T> {
         // yet.
         unsafe {
             (*raw).i_mode = mode::REGULAR | bits & !mode::TYPE_MASK;
-            (*raw).i_op = &Vtable::<I>::TABLE;
+            (*raw).i_op = inode_ops::table::<I>();
             (*raw).__bindgen_anon_3.i_fop = file::table::<F>();
             (*(*raw).i_mapping).a_ops = netfs::address_space_table();
             bindings::mapping_set_large_folios((*raw).i_mapping);
@@ -651,7 +650,7 @@ impl<T: FileSystem> New<T> {
         // SAFETY: By the invariant nobody else uses these fields.
         unsafe {
             (*raw).i_mode = mode::SYMLINK | bits & !mode::TYPE_MASK;
-            (*raw).i_op = &Vtable::<I>::TABLE;
+            (*raw).i_op = inode_ops::table::<I>();
         }
     }
 
@@ -672,7 +671,7 @@ impl<T: FileSystem> New<T> {
         let raw = self.as_ptr();
         // SAFETY: By the invariant nobody else uses these fields.
         unsafe {
-            (*raw).i_op = &Vtable::<I>::TABLE;
+            (*raw).i_op = inode_ops::table::<I>();
             bindings::init_special_inode(raw, mode, rdev);
         }
         Ok(())
@@ -695,224 +694,6 @@ impl<T: FileSystem> Drop for New<T> {
         unsafe {
             bindings::make_bad_inode(self.0.as_ptr());
             bindings::unlock_new_inode(self.0.as_ptr());
-        }
-    }
-}
-
-/// What `permission` is asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Access(c_int);
-
-impl Access {
-    /// To read.
-    pub fn read(self) -> bool {
-        self.0 & bindings::MAY_READ as c_int != 0
-    }
-
-    /// To write.
-    pub fn write(self) -> bool {
-        self.0 & bindings::MAY_WRITE as c_int != 0
-    }
-
-    /// To execute or to search.
-    pub fn execute(self) -> bool {
-        self.0 & bindings::MAY_EXEC as c_int != 0
-    }
-}
-
-/// The check of mode bits and ids that the VFS offers.
-pub struct GenericPermission<'a> {
-    idmap: *mut bindings::mnt_idmap,
-    inode: *mut bindings::inode,
-    mask: c_int,
-    _p: PhantomData<&'a ()>,
-}
-
-impl GenericPermission<'_> {
-    /// Checks what the call asks for.
-    ///
-    /// # Errors
-    ///
-    /// `EACCES`; `ECHILD` in RCU walk if it cannot be told.
-    pub fn check(&self) -> Result {
-        // SAFETY: The VFS has given all three for this call.
-        kernel::error::to_result(unsafe {
-            bindings::generic_permission(self.idmap, self.inode, self.mask)
-        })
-    }
-}
-
-/// The operations of an inode.
-#[vtable]
-pub trait Operations: Sized {
-    /// The file system.
-    type Fs: FileSystem;
-
-    /// Finds `dentry` in the directory `dir`, which is locked, at least shared.
-    fn lookup<'a>(
-        _dir: &Inode<Self::Fs>,
-        _dentry: dentry::Unhashed<'a, Self::Fs>,
-        _flags: dentry::LookupFlags,
-    ) -> Result<dentry::Spliced<'a, Self::Fs>> {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Checks the permission to use the inode.
-    fn permission(
-        _inode: &Inode<Self::Fs>,
-        _access: Access,
-        _generic: GenericPermission<'_>,
-    ) -> Result {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// As [`Operations::permission`], in RCU walk: it must not sleep, and leaves it to
-    /// that by `ECHILD` if it cannot tell.
-    fn permission_rcu(
-        _inode: &Uncounted<Self::Fs>,
-        _access: Access,
-        _generic: GenericPermission<'_>,
-    ) -> Result {
-        Err(ECHILD)
-    }
-
-    /// Answers stat(2).
-    fn getattr(_call: GetAttr<'_, Self::Fs>) -> Result {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// The target of a symbolic link. It may be used until the inode is freed.
-    fn get_link<'a>(_inode: &'a Inode<Self::Fs>) -> Result<&'a CStr> {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// As [`Operations::get_link`], in RCU walk: it must not sleep, and leaves it to that
-    /// by `ECHILD` if it does not know.
-    fn get_link_rcu<'a>(_inode: &'a Uncounted<Self::Fs>) -> Result<&'a CStr> {
-        Err(ECHILD)
-    }
-}
-
-struct Vtable<O: Operations>(PhantomData<O>);
-
-impl<O: Operations> Vtable<O> {
-    const TABLE: bindings::inode_operations = bindings::inode_operations {
-        lookup: if O::HAS_LOOKUP {
-            Some(Self::lookup)
-        } else {
-            None
-        },
-        permission: if O::HAS_PERMISSION {
-            Some(Self::permission)
-        } else {
-            None
-        },
-        getattr: if O::HAS_GETATTR {
-            Some(Self::getattr)
-        } else {
-            None
-        },
-        get_link: if O::HAS_GET_LINK {
-            Some(Self::get_link)
-        } else {
-            None
-        },
-        // SAFETY: All members are nullable pointers.
-        ..unsafe { MaybeUninit::zeroed().assume_init() }
-    };
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `lookup`.
-    unsafe extern "C" fn lookup(
-        dir: *mut bindings::inode,
-        dentry: *mut bindings::dentry,
-        flags: c_uint,
-    ) -> *mut bindings::dentry {
-        // SAFETY: The VFS calls it with a reference to the locked directory, for a dentry
-        // of it that is not hashed and that it holds.
-        let (dir, dentry) = unsafe { (Inode::from_raw(dir), dentry::Unhashed::from_raw(dentry)) };
-        match O::lookup(dir, dentry, dentry::LookupFlags::new(flags)) {
-            Ok(spliced) => spliced.into_vfs(),
-            Err(err) => err.to_ptr(),
-        }
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `permission`.
-    unsafe extern "C" fn permission(
-        idmap: *mut bindings::mnt_idmap,
-        inode: *mut bindings::inode,
-        mask: c_int,
-    ) -> c_int {
-        from_result(|| {
-            let generic = GenericPermission {
-                idmap,
-                inode,
-                mask,
-                _p: PhantomData,
-            };
-            // SAFETY: The VFS calls it for an inode that it holds or, in RCU walk, that
-            // is not freed before the end of the RCU section.
-            unsafe {
-                if mask & bindings::MAY_NOT_BLOCK as c_int != 0 {
-                    O::permission_rcu(Uncounted::from_raw(inode), Access(mask), generic)?;
-                } else {
-                    O::permission(Inode::from_raw(inode), Access(mask), generic)?;
-                }
-            }
-            Ok(0)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `getattr`.
-    unsafe extern "C" fn getattr(
-        idmap: *mut bindings::mnt_idmap,
-        path: *const bindings::path,
-        stat: *mut bindings::kstat,
-        request_mask: u32,
-        query_flags: c_uint,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The VFS holds the path, whose dentry is positive, and gives a buffer.
-            let call = unsafe {
-                GetAttr {
-                    idmap,
-                    inode: Inode::from_raw((*(*path).dentry).d_inode),
-                    stat: Stat::from_raw(stat),
-                    request_mask,
-                    query_flags,
-                }
-            };
-            O::getattr(call)?;
-            Ok(0)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `get_link`.
-    unsafe extern "C" fn get_link(
-        dentry: *mut bindings::dentry,
-        inode: *mut bindings::inode,
-        _done: *mut bindings::delayed_call,
-    ) -> *const c_char {
-        // SAFETY: The VFS calls it for an inode that it holds, or without a dentry in RCU
-        // walk, when the inode is not freed before the end of the RCU section. It uses
-        // the string no longer than that.
-        let link = unsafe {
-            if dentry.is_null() {
-                O::get_link_rcu(Uncounted::from_raw(inode))
-            } else {
-                O::get_link(Inode::from_raw(inode))
-            }
-        };
-        match link {
-            Ok(link) => link.as_char_ptr(),
-            Err(err) => err.to_ptr::<c_char>(),
         }
     }
 }
