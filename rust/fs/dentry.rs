@@ -89,9 +89,7 @@ impl<T: FileSystem> Uncounted<T> {
         node: *mut bindings::llist_node,
     ) -> *mut bindings::dentry {
         // SAFETY: By the requirements it is that member, and `d_init` has set the other.
-        unsafe {
-            (*kernel::container_of!(Opaque::cast_from(node), Memory<T>, deferred)).dentry
-        }
+        unsafe { (*kernel::container_of!(Opaque::cast_from(node), Memory<T>, deferred)).dentry }
     }
 
     /// The inode, which may change any time, unless negative.

@@ -18,13 +18,13 @@
 
 use super::stat::Time;
 use super::{file, inode_ops, netfs, FileSystem, SuperBlock};
-pub use inode_ops::{Access, GenericPermission, Operations};
 use crate::bindings;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of, ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
+pub use inode_ops::{Access, GenericPermission, Operations};
 use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::prelude::*;
 use kernel::types::Opaque;

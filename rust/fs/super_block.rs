@@ -163,11 +163,7 @@ impl<T: FileSystem> Inner<T> {
     ///
     /// `node` must belong to the kind of object that `list` is for, and be on no list.
     /// The caller gives up a reference to the object, and its count at the gate.
-    unsafe fn defer(
-        &self,
-        node: *mut bindings::llist_node,
-        list: &Opaque<bindings::llist_head>,
-    ) {
+    unsafe fn defer(&self, node: *mut bindings::llist_node, list: &Opaque<bindings::llist_head>) {
         // The work item may put the reference, and its count, before it is queued
         // here: a count of our own keeps `self` alive.
         self.gate.get();
