@@ -37,6 +37,37 @@
 //! perhaps not referenced: what RCU walk, `evict_inode`, `d_release` and the like
 //! see. They cannot be turned into references. [`Inode`] and [`Dentry`] dereference
 //! to them.
+//!
+//! # Example
+//!
+//! A directory that has one file; the whole of it, mounted and read, is in
+//! `rust/fs/test.rs`.
+//!
+//! ```ignore
+//! #[vtable]
+//! impl inode::Operations for DirOps {
+//!     type Fs = TestFs;
+//!
+//!     fn lookup<'a>(
+//!         dir: &Inode<TestFs>,
+//!         dentry: dentry::Unhashed<'a, TestFs>,
+//!         _flags: LookupFlags,
+//!     ) -> Result<dentry::Spliced<'a, TestFs>> {
+//!         if dentry.name() != b"file" {
+//!             return dentry.splice(None);
+//!         }
+//!         let inode = match dir.super_block().get_or_create_inode(&FILE)? {
+//!             Got::Existing(inode) => inode,
+//!             Got::New(mut new) => {
+//!                 new.init_regular::<PlainOps, FileOps, Data>(0o644);
+//!                 new.set_size(600_000);
+//!                 new.unlock()
+//!             }
+//!         };
+//!         dentry.splice(Some(inode))
+//!     }
+//! }
+//! ```
 
 use kernel::str::CStr;
 

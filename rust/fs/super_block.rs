@@ -138,7 +138,7 @@ impl<T: FileSystem> Inner<T> {
             GFP_KERNEL,
         )?;
         // SAFETY: The memory is ours and stays where it is. The work item is only used
-        // by `defer_iput` and `kill_sb`.
+        // by `defer` and `kill_sb`.
         unsafe {
             bindings::fs_init_work(inner.work.get(), Some(Self::put_deferred));
         }
