@@ -19,6 +19,7 @@ part() {
 	shift 2
 	log=$LOGDIR/$name.log
 	t0=$(now_ms)
+	echo "         $name: $log"
 	set +e
 	"$@" >"$log" 2>&1 </dev/null
 	rc=$?

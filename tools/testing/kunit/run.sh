@@ -71,7 +71,8 @@ judge() {
 	local suites
 	suites=$(cat "$work/suites")
 	[ -z "$filter" ] || suites=0
-	"$TESTING/kunit/ktap.py" "$work/console.log" "$suites" >"$work/ktap" 2>"$work/splats" || splats=$?
+	in_toolbox /src/tools/testing/kunit/ktap.py "$(box_path "$work")/console.log" "$suites" \
+		>"$work/ktap" 2>"$work/splats" || splats=$?
 	in_toolbox bash -c 'cd /usr/src/linux-source-7.2*/ && python3 tools/testing/kunit/kunit.py parse' \
 		<"$work/ktap" >"$work/results" || rc=$?
 	sed 's/\x1b\[[0-9;]*m//g' "$work/results"
