@@ -252,9 +252,7 @@ impl FsClient {
             timeout: None,
         })?;
         match reply.result {
-            failed if failed < 0 && failed != ENOENT.to_errno() => {
-                Err(Error::from_errno(failed))
-            }
+            failed if failed < 0 && failed != ENOENT.to_errno() => Err(Error::from_errno(failed)),
             _ => Ok(reply.filled),
         }
     }
