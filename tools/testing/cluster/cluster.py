@@ -320,6 +320,7 @@ class Cluster:
             "mgr_tick_period": 1,
             "mgr_stats_period": 1,
             "mds_beacon_interval": 1,
+            "mds_tick_interval": 1,
             "osd_objectstore": self.store,
             "osd_fast_shutdown": "false" if self.store == "memstore" else "true",
             "osd_data": f"{self.dir}/$name",

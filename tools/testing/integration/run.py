@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Runs the functions test_* of the files test_*.py in the order in which they are
+"""Runs the functions test_* of the files test_*.py (and, with LONG=1, long_*.py) in the order in which they are
 written, all with one cluster and one guest. Each gets the Context `t`."""
 
 import argparse
@@ -42,7 +42,8 @@ class Context:
 
         def guest():
             try:
-                self.g = lab_module.Guest(self.lab, "g0", 0)
+                # The unit tests of a debug kernel run elsewhere (kunit/run.sh).
+                self.g = lab_module.Guest(self.lab, "g0", 0, kernel_args="kunit.enable=0")
                 self.lab.guests.append(self.g)
                 self.g.start()
             except Exception as e:
@@ -51,7 +52,7 @@ class Context:
         th.start()
         # Three monitors to hunt among, stores that survive kill -9, a standby MDS,
         # tickets that expire during the run, folders that split into fragments.
-        self.cluster = self.lab.cluster(mons=3, osds=2, mds=2, store="bluestore", ttl=120, conf={
+        self.cluster = self.lab.cluster(mons=3, osds=2, mds=2, store="bluestore", ttl=40, conf={
             "mds_bal_split_size": 1000, "mds_bal_split_bits": 2, "mds_bal_fragment_interval": 1})
         self.manifest = fill.fill(self.cluster, "demo", self.lab.run)
         self.fuse = self.cluster.fuse("/tmp/other")
@@ -70,7 +71,7 @@ class Context:
     def reboot(self):
         """A new guest in place of one that cannot be used any more."""
         self.g.stop()
-        self.g = self.lab.guest()
+        self.g = self.lab.guest(kernel_args="kunit.enable=0")
         self._prepare()
 
     # Looking.
@@ -185,7 +186,8 @@ def main():
     print(f"# cluster, content and guest are up after {time.monotonic() - t0:.1f} s", flush=True)
 
     tests = []
-    for path in sorted(glob.glob(f"{HERE}/test_*.py")):
+    kinds = "test", *(["long"] if os.environ.get("LAB_LONG") else [])
+    for path in [p for k in kinds for p in sorted(glob.glob(f"{HERE}/{k}_*.py"))]:
         m = importlib.import_module(os.path.basename(path)[:-3])
         source = open(path).read()
         tests += [(f"{m.__name__[5:]}.{n[5:]}", getattr(m, n))

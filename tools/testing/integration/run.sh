@@ -4,6 +4,7 @@
 # stock kernel against a real cluster. Prints "ok NAME" or "FAIL NAME" with the
 # reason, and ends with "N passed, N failed". A PATTERN is a part of a test's name.
 #   CLIENT=c      runs them on the kernel's own C client, which checks the tests
+#   LONG=1        also the slow ones of long_*.py
 #   KERNEL=debug  runs them on the kernel with KASAN and lockdep
 #   KEEP=1        leaves cluster and guest up at the end (see qemu/shell.py --attach)
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -13,5 +14,6 @@ run=$(mktemp -d "$CACHE/run/test-$(date +%H%M%S)-XXXX")
 args=(-k "${KERNEL:-stock}" -r "$run")
 [ "${CLIENT:-rust}" = rust ] || args+=(-n)
 say "Logs of this run: $run"
+export LAB_LONG=${LONG:-}
 exec "$TESTING/qemu/lab.sh" "${args[@]}" integration/run.py --client "${CLIENT:-rust}" \
 	${KEEP:+--keep} "$@"
