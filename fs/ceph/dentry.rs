@@ -64,7 +64,7 @@ impl dentry::Operations for DentryOps {
         let (Some(inode), Some(dir)) = (dentry.inode_uncounted(), parent.inode_uncounted()) else {
             return false;
         };
-        inode.key().is_head() && !dentry.data().is_valid(&dir.data())
+        inode.key().is_head() && !dentry.data().may_be_valid(&dir.data())
     }
 
     fn prune(dentry: &Uncounted<CephFs>, parent: &Uncounted<CephFs>) {

@@ -375,6 +375,12 @@ impl DentryInfo {
         self.lease_is_valid() || self.dir_is_valid(dir)
     }
 
+    /// Whether it pays to keep the name though nobody uses it. Takes no lock of the
+    /// directory: the VFS asks with `d_lock` held, which is inside of that.
+    pub(crate) fn may_be_valid(&self, dir: &InodeInfo) -> bool {
+        self.lease_is_valid() || self.held.lock().dir_shared_gen == dir.shared_gen()
+    }
+
     fn lease_is_valid(&self) -> bool {
         let held = self.held.lock();
         let Some(lease) = &held.lease else {
