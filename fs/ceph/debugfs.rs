@@ -104,7 +104,7 @@ impl FsClient {
             addr,
             addr.nonce
         );
-        show!(m, "blocklisted: false\n");
+        show!(m, "blocklisted: {}\n", self.mdsc.is_blocklisted());
     }
 }
 

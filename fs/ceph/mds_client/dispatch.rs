@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What comes from metadata servers.
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::{atomic::Relaxed, Arc},
+};
 use kernel_ext::{pr_err_ratelimited, pr_warn_ratelimited, time};
 
 use ceph_core::{
@@ -214,6 +217,7 @@ impl<H: MdsHooks> MdsClient<H> {
                 };
                 info!("mds{rank} rejected {what}\n");
                 if message.blocklisted {
+                    self.blocklisted.store(1, Relaxed);
                     error!(
                         "this client is blocklisted: unmount, see `ceph osd blocklist ls`, \
                         and mount again\n"

@@ -14,7 +14,10 @@ use kernel::{
     new_mutex, new_spinlock,
     prelude::*,
     rbtree::{RBTree, RBTreeNode},
-    sync::{Arc, Mutex, SpinLock},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, Mutex, SpinLock,
+    },
     time::Jiffies,
 };
 use kernel_ext::{
@@ -124,6 +127,8 @@ pub(crate) struct MdsClient<H: MdsHooks> {
     hooks: SpinLock<Option<Arc<H>>>,
     #[pin]
     state: Mutex<State<H>>,
+    /// A server said that the cluster has shut this client out.
+    blocklisted: Atomic<i32>,
     /// A session came or went.
     #[pin]
     sessions_changed: WaitQueue,
@@ -167,6 +172,7 @@ impl<H: MdsHooks> MdsClient<H> {
                     },
                     "ceph::MdsClient::state"
                 ),
+                blocklisted: Atomic::new(0),
                 sessions_changed <- new_wait_queue!("ceph::MdsClient::sessions_changed"),
                 tick <- new_delayed_task!(queue, "ceph::MdsClient::tick"),
             }),
@@ -192,6 +198,11 @@ impl<H: MdsHooks> MdsClient<H> {
     /// context.
     pub(crate) fn tick_soon(self: &Arc<Self>) {
         DelayedTask::<Self>::mod_delayed(self.clone(), 0);
+    }
+
+    /// Whether the cluster has shut this client out.
+    pub fn is_blocklisted(&self) -> bool {
+        self.blocklisted.load(Relaxed) != 0
     }
 
     /// The current map.
