@@ -180,6 +180,11 @@ impl<T: FileSystem> Inner<T> {
         self.gate.put();
     }
 
+    /// Puts the references on both lists.
+    ///
+    /// # Safety
+    ///
+    /// Called by the work queue, with the work item of an `Inner<T>`.
     unsafe extern "C" fn put_deferred(work: *mut bindings::work_struct) {
         // SAFETY: The work item is embedded in an `Inner<T>`, which `kill_sb` frees only
         // after the work is done.

@@ -201,7 +201,7 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     /// Whether the cluster has shut this client out.
-    pub fn is_blocklisted(&self) -> bool {
+    pub(crate) fn is_blocklisted(&self) -> bool {
         self.blocklisted.load(Relaxed) != 0
     }
 
