@@ -25,6 +25,9 @@ demo: ## a real cluster, the stock kernel in QEMU, a mount (KEEP=1 leaves them u
 test: ## all tests; ends with "N passed, N failed"
 	@tools/testing/test.sh
 
+bench: ## ours against the C client on the read workloads (ROUNDS=, ROWS=, PROFILE=1)
+	@tools/testing/bench/bench.sh
+
 host-test: ## unit tests of the pure crates with cargo
 	@tools/testing/host/run.sh
 
@@ -52,5 +55,5 @@ clean: ## remove what was built from this checkout (not toolbox and kernels)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: modules install uninstall demo test host-test kunit fmt fmt-check clippy doc \
+.PHONY: modules install uninstall demo test bench host-test kunit fmt fmt-check clippy doc \
 	rust-analyzer clean help

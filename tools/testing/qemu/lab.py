@@ -81,11 +81,12 @@ class Job:
 
 
 class Guest:
-    """A virtual machine with the chosen kernel."""
+    """A virtual machine with the chosen kernel. `plugin`, a TCG plugin with its
+    arguments, makes it emulate the processor even where KVM could."""
 
-    def __init__(self, lab, name, index, memory=2048, smp=2, kernel_args=""):
+    def __init__(self, lab, name, index, memory=2048, smp=2, kernel_args="", plugin=None):
         self.lab, self.name, self.index = lab, name, index
-        self.memory, self.smp, self.kernel_args = memory, smp, kernel_args
+        self.memory, self.smp, self.kernel_args, self.plugin = memory, smp, kernel_args, plugin
         self.dir = os.path.join(lab.run, name)
         self.console = os.path.join(lab.run, f"{name}.console")
         self.address = f"{cluster_module.NET}.{10 + index}"
@@ -106,7 +107,7 @@ class Guest:
         sh(f"ip tuntap add {tap} mode tap && ip link set {tap} master {BRIDGE} up")
         sock = f"/tmp/{self.name}.sock"
         env = os.environ
-        kvm = os.path.exists("/dev/kvm") and any(
+        kvm = not self.plugin and os.path.exists("/dev/kvm") and any(
             f in open("/proc/cpuinfo").read() for f in (" vmx ", " svm "))
         accel = ["-accel", "kvm", "-cpu", "host"] if kvm else \
             ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
@@ -128,6 +129,8 @@ class Guest:
                 "-device", "virtio-serial-pci", "-chardev",
                 f"socket,id=lab,path={sock},server=on,wait=off",
                 "-device", "virtserialport,chardev=lab,name=lab", "-device", "virtio-rng-pci"]
+        if self.plugin:
+            args += ["-plugin", self.plugin]
         for tag, path, how in shares:
             args += ["-fsdev", f"local,id={tag},path={path},security_model=none{how}",
                      "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
