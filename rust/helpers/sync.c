@@ -78,12 +78,9 @@ __rust_helper bool rust_helper_work_is_pending(struct work_struct *work)
 	return work_pending(work);
 }
 
-__rust_helper bool rust_helper_print_ratelimit(void)
+__rust_helper void rust_helper_ratelimit_default_init(struct ratelimit_state *rs)
 {
-	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
-				      DEFAULT_RATELIMIT_BURST);
-
-	return __ratelimit(&state);
+	ratelimit_default_init(rs);
 }
 
 /* The strings have at most __NEW_UTS_LEN bytes and a NUL. */

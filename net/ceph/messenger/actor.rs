@@ -23,7 +23,6 @@ use kernel::{prelude::*, sync::Arc, time::Jiffies};
 use kernel_ext::{
     alloc_scope::NoIo,
     net::{Socket, TcpState},
-    print::ratelimit,
     random, time,
     workqueue::{DelayedTask, TaskHandler},
 };
@@ -757,11 +756,8 @@ impl Actor {
         Call::Fault(self.lent.take())
     }
 
-    /// Logs why the connection broke, unless there is too much of that.
+    /// Logs why the connection broke.
     fn complain(&self, fault: &Fault) {
-        if !ratelimit() {
-            return;
-        }
         let Some((name, addr)) = self.peer else {
             return;
         };

@@ -11,7 +11,7 @@ use ceph_proto::wire::{
 
 use super::{now, Inner, MonClient, Sub};
 use crate::auth::{self, KernelCrypto};
-use crate::log::{error, info};
+use crate::log::{error, info, warning};
 use crate::messenger::{
     Alloc, AuthBadMethod, AuthKeys, AuthRequest, Connection, ConnectionOps, Header, Incoming,
 };
@@ -137,7 +137,7 @@ impl ConnectionOps for Session {
             | kind::OSD_MAP
             | kind::FS_MAP_USER => Alloc::Accept,
             unknown => {
-                info!("monitor sends message of unknown type {unknown}\n");
+                warning!("monitor sends message of unknown type {unknown}\n");
                 Alloc::Skip
             }
         }
