@@ -15,7 +15,7 @@ use kernel_ext::{
         super_block::{Handle, SuperRef},
         Inode, InodeRef,
     },
-    pr_err_ratelimited, random, task, time,
+    random, task, time,
     workqueue::{Flags, OwnedQueue},
 };
 
@@ -376,21 +376,13 @@ impl MdsHooks for FsClient {
         self.fill_reply(session, spec, reply)
     }
 
-    fn message(&self, session: &Arc<Session>, msg: &Incoming) {
-        let taken = match msg.header.kind {
+    fn message(&self, session: &Arc<Session>, msg: &Incoming) -> Result {
+        match msg.header.kind {
             CLIENT_CAPS => self.caps_message(session, msg),
             CLIENT_LEASE => self.lease_message(session, msg),
             CLIENT_SNAP => self.snap_message(msg),
             CLIENT_QUOTA => self.quota_message(msg),
             _ => Ok(()),
-        };
-        if let Err(e) = taken {
-            pr_err_ratelimited!(
-                "mds{}: cannot take in a message of type {}: {:?}\n",
-                session.rank,
-                msg.header.kind,
-                e
-            );
         }
     }
 

@@ -57,25 +57,18 @@ impl<H: MdsHooks> SessionOps<H> {
 impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
     fn alloc_msg(&self, _con: &Arc<Connection>, header: &Header) -> Alloc {
         match header.kind {
-            CLIENT_SESSION
-            | CLIENT_REPLY
-            | CLIENT_REQUEST_FORWARD
-            | CLIENT_CAPS
-            | CLIENT_LEASE
-            | CLIENT_SNAP
-            | CLIENT_QUOTA
-            | MDS_MAP => Alloc::Accept,
+            known if understood(known).is_some() => Alloc::Accept,
             _ => Alloc::Skip,
         }
     }
 
-    fn dispatch(&self, _con: &Arc<Connection>, msg: Incoming) {
+    fn dispatch(&self, _con: &Arc<Connection>, msg: Incoming) -> Result {
         let (mdsc, session) = (&self.mdsc, &self.session);
         if !mdsc
             .session(session.rank)
             .is_some_and(|registered| Arc::ptr_eq(&registered, session))
         {
-            return;
+            return Ok(());
         }
         let taken = match msg.header.kind {
             CLIENT_SESSION => mdsc.session_message(session, &msg),
@@ -87,19 +80,33 @@ impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
             }
             _ => {
                 session.count_message();
-                if let Some(hooks) = mdsc.hooks() {
-                    hooks.message(session, &msg);
-                }
-                Ok(())
+                check_compat(&msg).and_then(|()| match mdsc.hooks() {
+                    Some(hooks) => hooks.message(session, &msg),
+                    None => Ok(()),
+                })
             }
         };
-        if let Err(e) = taken {
-            pr_err_ratelimited!(
-                "mds{}: corrupt message of type {}: {:?}\n",
-                session.rank,
-                msg.header.kind,
-                e
-            );
+        match taken {
+            Err(e) => {
+                let what = if e == ENOMEM {
+                    "no memory for"
+                } else {
+                    "corrupt"
+                };
+                pr_err_ratelimited!(
+                    "mds{}: {} message of type {}, version {}: {:?}\n",
+                    session.rank,
+                    what,
+                    msg.header.kind,
+                    msg.header.version,
+                    e
+                );
+                if e == ENOMEM {
+                    return Ok(());
+                }
+                Err(e)
+            }
+            Ok(()) => Ok(()),
         }
     }
 
@@ -141,8 +148,27 @@ impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
     }
 }
 
+/// Up to which version of its encoding a message is read.
+fn understood(kind: u16) -> Option<u16> {
+    match kind {
+        CLIENT_REPLY | CLIENT_REQUEST_FORWARD | CLIENT_LEASE | CLIENT_SNAP | CLIENT_QUOTA => {
+            Some(1)
+        }
+        MDS_MAP => Some(2),
+        CLIENT_SESSION => Some(7),
+        CLIENT_CAPS => Some(12),
+        _ => None,
+    }
+}
+
+fn check_compat(msg: &Incoming) -> Result {
+    msg.header
+        .check_compat(understood(msg.header.kind).unwrap_or(0))
+}
+
 impl<H: MdsHooks> MdsClient<H> {
     fn session_message(self: &Arc<Self>, session: &Arc<Session<H>>, msg: &Incoming) -> Result {
+        check_compat(msg)?;
         let message = ClientSession::decode(&msg.front, msg.header.version)?;
         let Some(hooks) = self.hooks() else {
             return Ok(());
@@ -244,7 +270,9 @@ impl<H: MdsHooks> MdsClient<H> {
         let Some(hooks) = self.hooks() else {
             return Ok(());
         };
-        let outcome = ClientReply::decode(&msg.front, request.spec.op).and_then(|reply| {
+        let decoded =
+            check_compat(msg).and_then(|()| ClientReply::decode(&msg.front, request.spec.op));
+        let outcome = decoded.and_then(|reply| {
             Ok(Reply {
                 result: reply.result,
                 filled: hooks.fill(session, &request.spec, &reply)?,
@@ -263,6 +291,7 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     fn forward(self: &Arc<Self>, session: &Arc<Session<H>>, msg: &Incoming) -> Result {
+        check_compat(msg)?;
         let forward = Forward::decode(&msg.front)?;
         let request = {
             let state = self.state.lock();

@@ -58,7 +58,11 @@ pub(crate) trait MdsHooks: Send + Sync + Sized + 'static {
     ) -> Result<Self::Filled>;
 
     /// CLIENT_CAPS, CLIENT_LEASE, CLIENT_SNAP or CLIENT_QUOTA came in.
-    fn message(&self, session: &Arc<Session<Self>>, msg: &Incoming);
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; any other means that the message makes no sense.
+    fn message(&self, session: &Arc<Session<Self>>, msg: &Incoming) -> Result;
 
     /// The server wants the session to keep no more than `max_caps` capabilities.
     fn recall(&self, session: &Arc<Session<Self>>, max_caps: u32);

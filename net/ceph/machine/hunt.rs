@@ -6,7 +6,8 @@
 //!   Stopped ---------> Hunting ---------------> Settled
 //!                      ^  |  ^                   |
 //!                      '--'  '-------------------'
-//!              tick(): nobody answered     lost(), or tick() when silent
+//!              tick(): nobody answered     lost(), or tick() when silent,
+//!                                          or distrust()
 //! ```
 //!
 //! The first monitor is any one, the next is any other one. While hunting, each
@@ -101,6 +102,14 @@ impl Hunt {
     /// hunting the connection tries again by itself until the tick.
     pub fn lost(&self) -> bool {
         self.state == State::Settled
+    }
+
+    /// The monitor talks nonsense: the hunt begins anew, but not before the next tick,
+    /// since the next monitor may well talk the same.
+    pub fn distrust(&mut self) {
+        if self.state == State::Settled {
+            self.state = State::Hunting;
+        }
     }
 
     /// The timer fired; `silent`: the monitor has not acknowledged a keepalive for
@@ -224,7 +233,13 @@ mod tests {
         }
         hunt.next(3, |_| 0);
         assert_eq!(hunt.delay_ms(), 6_000);
+        hunt.found();
+        hunt.distrust();
+        assert!(hunt.is_hunting() && !hunt.lost());
+        assert_eq!(hunt.delay_ms(), 3_000);
+        assert_eq!(hunt.tick(false), Tick::Reopen);
         hunt.stop();
+        hunt.distrust();
         assert_eq!((hunt.tick(true), hunt.current()), (Tick::Stopped, None));
     }
 }

@@ -207,7 +207,16 @@ fn perform(con: &Arc<Connection>, generation: u64, ops: &dyn ConnectionOps, call
                 ops.returned(con, header.tid, dest);
             }
         }
-        Call::Dispatch(msg) => ops.dispatch(con, msg),
+        Call::Dispatch(msg) => {
+            if let Err(error) = ops.dispatch(con, msg) {
+                answer(&mut |_| {
+                    Err(Fault {
+                        error,
+                        why: CORRUPT,
+                    })
+                });
+            }
+        }
         Call::PeerReset => {
             ops.peer_reset(con);
             answer(&mut |actor| actor.identify(con));
@@ -764,7 +773,8 @@ impl Actor {
         if fault.why == SOCKET_CLOSED {
             let state = self.machine.as_ref().map_or("CLOSED", |m| m.state_name());
             warning!("{name} {addr} {fault} (con state {state})\n");
-        } else {
+        } else if fault.why != CORRUPT {
+            // The owner has told more of that than could be told here.
             let errno = fault.error.to_errno();
             warning!("{name} {addr} {fault} (error {errno})\n");
         }
@@ -772,6 +782,7 @@ impl Actor {
 }
 
 const SOCKET_CLOSED: &str = "socket closed";
+const CORRUPT: &str = "corrupt message";
 
 fn socket_closed(sock: &Socket) -> Fault {
     Fault {

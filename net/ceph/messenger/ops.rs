@@ -47,7 +47,12 @@ pub trait ConnectionOps: Send + Sync {
     fn alloc_msg(&self, con: &Arc<Connection>, header: &Header) -> Alloc;
 
     /// A message came in.
-    fn dispatch(&self, con: &Arc<Connection>, msg: Incoming);
+    ///
+    /// # Errors
+    ///
+    /// The message makes no sense, which the owner has logged: the connection is
+    /// reset. The message counts as received.
+    fn dispatch(&self, con: &Arc<Connection>, msg: Incoming) -> Result;
 
     /// The connection broke before the message with this `tid` was complete: the
     /// destination that was lent for it comes back, filled in part or not at all.

@@ -18,7 +18,6 @@ use ceph_proto::wire::{
 };
 
 use super::{Inner, MonClient};
-use crate::log::error;
 use crate::messenger::{Incoming, Message, Parts};
 use crate::request::{Callback, Request};
 
@@ -191,7 +190,7 @@ impl MonClient {
         }
     }
 
-    pub(super) fn handle_answer(&self, msg: &Incoming) {
+    pub(super) fn handle_answer(&self, msg: &Incoming) -> Result {
         let tid = msg.header.tid;
         let answer = match msg.header.kind {
             kind::STATFS_REPLY => Statfs::decode(&msg.front).map(|s| (tid, Answer::Statfs(s))),
@@ -206,15 +205,12 @@ impl MonClient {
                 }
             }),
         };
-        match answer {
-            Ok((tid, answer)) => {
-                let query = self.inner.lock().queries.remove(&tid);
-                if let Some(query) = query {
-                    query.request.complete(Ok(answer));
-                }
-            }
-            Err(_) => error!("corrupt reply of type {}, tid {tid}\n", msg.header.kind),
+        let (tid, answer) = answer?;
+        let query = self.inner.lock().queries.remove(&tid);
+        if let Some(query) = query {
+            query.request.complete(Ok(answer));
         }
+        Ok(())
     }
 
     /// Nobody will answer.

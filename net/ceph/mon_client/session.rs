@@ -60,18 +60,11 @@ impl Session {
         self.monc.give_up(inner, EACCES);
     }
 
-    fn handle_monmap(&self, msg: &Incoming) {
+    fn handle_monmap(&self, msg: &Incoming) -> Result {
         let monc = &self.monc;
-        let map = MonMap::decode(&msg.front).and_then(|map| Ok(Arc::new(map, GFP_KERNEL)?));
-        let map = match map {
-            Ok(map) => map,
-            Err(error) => {
-                error!("problem decoding monmap, {}\n", error.to_errno());
-                return;
-            }
-        };
+        let map = Arc::new(MonMap::decode(&msg.front)?, GFP_KERNEL)?;
         if monc.check_fsid(&map.fsid).is_err() {
-            return;
+            return Ok(());
         }
         if let Some(mut inner) = monc.lock_session(self.number) {
             let current = map
@@ -85,6 +78,7 @@ impl Session {
             drop(old);
         }
         monc.changed.wake_all();
+        Ok(())
     }
 
     fn handle_auth_reply(&self, msg: &Incoming) {
@@ -109,15 +103,53 @@ impl Session {
         }
     }
 
-    fn handle_subscribe_ack(&self, msg: &Incoming) {
-        match mon::subscribe_ack(&msg.front) {
-            Ok((duration, _)) => {
-                if let Some(mut inner) = self.monc.lock_session(self.number) {
-                    inner.subs.acknowledged(duration);
-                }
-            }
-            Err(_) => error!("got corrupt subscribe-ack msg\n"),
+    fn handle_subscribe_ack(&self, msg: &Incoming) -> Result {
+        let (duration, _) = mon::subscribe_ack(&msg.front)?;
+        if let Some(mut inner) = self.monc.lock_session(self.number) {
+            inner.subs.acknowledged(duration);
         }
+        Ok(())
+    }
+
+    fn handle(&self, msg: &Incoming) -> Result {
+        msg.header
+            .check_compat(understood(msg.header.kind).unwrap_or(0))?;
+        match msg.header.kind {
+            kind::MON_MAP => self.handle_monmap(msg),
+            kind::MON_SUBSCRIBE_ACK => self.handle_subscribe_ack(msg),
+            kind::STATFS_REPLY | kind::MON_GET_VERSION_REPLY | kind::MON_COMMAND_ACK => {
+                self.monc.handle_answer(msg)
+            }
+            kind::AUTH_REPLY => {
+                self.handle_auth_reply(msg);
+                Ok(())
+            }
+            other => {
+                let maps = self
+                    .monc
+                    .lock_session(self.number)
+                    .and_then(|i| i.maps.clone());
+                if maps.is_some_and(|maps| !maps.dispatch(&self.monc, msg)) {
+                    warning!("received unknown message type {other}\n");
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Up to which version of its encoding a message is read.
+fn understood(kind: u16) -> Option<u16> {
+    match kind {
+        kind::MON_MAP
+        | kind::STATFS_REPLY
+        | kind::MON_SUBSCRIBE_ACK
+        | kind::AUTH_REPLY
+        | kind::MON_COMMAND_ACK
+        | kind::FS_MAP_USER => Some(1),
+        kind::MON_GET_VERSION_REPLY | kind::MDS_MAP => Some(2),
+        kind::OSD_MAP => Some(4),
+        _ => None,
     }
 }
 
@@ -127,15 +159,7 @@ impl ConnectionOps for Session {
             kind::STATFS_REPLY | kind::MON_COMMAND_ACK if !self.monc.has_query(header.tid) => {
                 Alloc::Skip
             }
-            kind::MON_MAP
-            | kind::STATFS_REPLY
-            | kind::MON_SUBSCRIBE_ACK
-            | kind::AUTH_REPLY
-            | kind::MON_GET_VERSION_REPLY
-            | kind::MON_COMMAND_ACK
-            | kind::MDS_MAP
-            | kind::OSD_MAP
-            | kind::FS_MAP_USER => Alloc::Accept,
+            known if understood(known).is_some() => Alloc::Accept,
             unknown => {
                 warning!("monitor sends message of unknown type {unknown}\n");
                 Alloc::Skip
@@ -143,26 +167,19 @@ impl ConnectionOps for Session {
         }
     }
 
-    fn dispatch(&self, _con: &Arc<Connection>, msg: Incoming) {
-        match msg.header.kind {
-            kind::MON_MAP => self.handle_monmap(&msg),
-            kind::AUTH_REPLY => self.handle_auth_reply(&msg),
-            kind::MON_SUBSCRIBE_ACK => self.handle_subscribe_ack(&msg),
-            kind::STATFS_REPLY | kind::MON_GET_VERSION_REPLY | kind::MON_COMMAND_ACK => {
-                self.monc.handle_answer(&msg)
+    fn dispatch(&self, _con: &Arc<Connection>, msg: Incoming) -> Result {
+        self.handle(&msg).inspect_err(|error| {
+            let Mon { rank, addr } = self.mon;
+            let errno = error.to_errno();
+            error!(
+                "mon{rank} {addr} cannot take in message of type {}, version {}: {errno}\n",
+                msg.header.kind, msg.header.version
+            );
+            if let Some(mut inner) = self.monc.lock_session(self.number) {
+                inner.hunt.distrust();
+                self.monc.schedule(&inner);
             }
-            other => {
-                let maps = self
-                    .monc
-                    .lock_session(self.number)
-                    .and_then(|i| i.maps.clone());
-                if let Some(maps) = maps {
-                    if !maps.dispatch(&self.monc, &msg) {
-                        error!("received unknown message type {other}\n");
-                    }
-                }
-            }
-        }
+        })
     }
 
     fn fault(&self, _con: &Arc<Connection>) {

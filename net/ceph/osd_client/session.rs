@@ -14,7 +14,7 @@ use kernel::{
 use kernel_ext::{iov::IovDest, time};
 
 use ceph_proto::errno;
-use ceph_proto::wire::osd::{kind, OsdOpReply};
+use ceph_proto::wire::osd::{kind, OsdMaps, OsdOpReply};
 use ceph_proto::wire::osd_backoff::{Backoff, BackoffOp};
 use ceph_proto::wire::types::EntityType;
 
@@ -183,30 +183,30 @@ impl Ops {
         Alloc::Fill(dest)
     }
 
-    fn handle_reply(&self, msg: Incoming) {
+    fn handle_reply(&self, msg: Incoming) -> Result {
         let tid = msg.header.tid;
         let mut state = self.session.state.lock();
         self.session.give_back(&mut state, msg.dest);
         let Some(req) = state.requests.get(&tid).cloned() else {
-            return;
+            return Ok(());
         };
         let mut r = req.state.lock();
         let version = msg.header.version;
-        let decoded = OsdOpReply::decode(&msg.front, version, r.target.namespace());
+        let decoded = msg
+            .header
+            .check_compat(OsdOpReply::VERSION)
+            .and_then(|()| OsdOpReply::decode(&msg.front, version, r.target.namespace()));
+        let mut corrupt = Ok(());
         let result = match decoded {
             Err(error) => {
-                error!(
-                    "osd{} tid {tid}: cannot decode reply: {}\n",
-                    self.session.id,
-                    error.to_errno()
-                );
+                corrupt = Err(error);
                 Err(EIO)
             }
             Ok(reply) => {
                 let sendings = u32::try_from(reply.attempt).map(|n| n.saturating_add(1));
                 if sendings.is_ok_and(|n| n != r.attempts) {
                     // To an earlier sending; the right one will follow.
-                    return;
+                    return Ok(());
                 }
                 let again = if let Some(pool) = reply.redirect {
                     r.target.redirected(pool);
@@ -224,7 +224,7 @@ impl Ops {
                         drop(state);
                         self.osdc.place(node, &req);
                     }
-                    return;
+                    return Ok(());
                 }
                 outcome(&reply, msg.header.data_len, self.session.id, tid)
             }
@@ -233,13 +233,12 @@ impl Ops {
         drop(self.osdc.unlink(&mut state, tid));
         drop(state);
         self.osdc.finish(&req, result);
+        corrupt
     }
 
-    fn handle_backoff(&self, con: &Arc<Connection>, front: KVVec<u8>) {
-        let Ok(backoff) = Backoff::decode(front) else {
-            error!("osd{}: cannot decode backoff\n", self.session.id);
-            return;
-        };
+    fn handle_backoff(&self, con: &Arc<Connection>, msg: Incoming) -> Result {
+        msg.header.check_compat(Backoff::VERSION)?;
+        let backoff = Backoff::decode(msg.front)?;
         let mut state = self.session.state.lock();
         match backoff.op {
             BackoffOp::Block => {
@@ -274,6 +273,7 @@ impl Ops {
             }
             BackoffOp::AckBlock => warning!("osd{}: backoff that is ours\n", self.session.id),
         }
+        Ok(())
     }
 }
 
@@ -302,13 +302,26 @@ impl ConnectionOps for Ops {
         }
     }
 
-    fn dispatch(&self, con: &Arc<Connection>, msg: Incoming) {
-        match msg.header.kind {
+    fn dispatch(&self, con: &Arc<Connection>, msg: Incoming) -> Result {
+        let header = msg.header;
+        let taken = match header.kind {
             kind::OSD_OPREPLY => self.handle_reply(msg),
-            kind::OSD_BACKOFF => self.handle_backoff(con, msg.front),
-            kind::OSD_MAP => self.osdc.handle_map(msg.front),
-            _ => {}
-        }
+            kind::OSD_BACKOFF => self.handle_backoff(con, msg),
+            kind::OSD_MAP => header
+                .check_compat(OsdMaps::VERSION)
+                .map(|()| self.osdc.handle_map(msg.front)),
+            _ => Ok(()),
+        };
+        taken.inspect_err(|error| {
+            error!(
+                "osd{} tid {}: cannot take in message of type {}, version {}: {}\n",
+                self.session.id,
+                header.tid,
+                header.kind,
+                header.version,
+                error.to_errno()
+            )
+        })
     }
 
     fn returned(&self, _con: &Arc<Connection>, _tid: u64, dest: IovDest) {

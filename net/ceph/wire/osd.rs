@@ -244,6 +244,9 @@ pub struct OsdOpReply {
 }
 
 impl OsdOpReply {
+    /// Version of the encoding that is read.
+    pub const VERSION: u16 = 8;
+
     /// Decodes the front of a reply to a request in a namespace.
     ///
     /// # Errors
@@ -329,6 +332,9 @@ pub struct OsdMaps<'a> {
 }
 
 impl<'a> OsdMaps<'a> {
+    /// Version of the encoding that is read.
+    pub const VERSION: u16 = 4;
+
     /// Decodes the front.
     ///
     /// # Errors
