@@ -99,7 +99,8 @@ impl Dir {
         let dentry = unsafe {
             bindings::debugfs_create_file_full(
                 name.as_char_ptr(),
-                mode,
+                // The type is not the caller's: debugfs has a BUG() for any but files.
+                mode & 0o777,
                 parent.dentry,
                 data,
                 core::ptr::null(),

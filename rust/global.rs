@@ -95,10 +95,6 @@ impl<T> Drop for Guard<T> {
     }
 }
 
-// SAFETY: It is a reference to something that may be used by any thread, and the
-// value may be dropped by any.
-unsafe impl<T: Send + Sync> Send for Guard<T> {}
-
 #[kunit_tests(kernel_ext_global)]
 mod tests {
     use super::*;

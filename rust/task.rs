@@ -86,7 +86,8 @@ fn uts(get: unsafe extern "C" fn(*mut kernel::ffi::c_char)) -> Result<KVec<u8>> 
     Ok(name)
 }
 
-/// The host name, in the UTS namespace of the current task.
+/// The host name, in the UTS namespace of the current task (the initial one if that is
+/// exiting). May sleep.
 ///
 /// # Errors
 ///

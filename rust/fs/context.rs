@@ -103,10 +103,11 @@ impl<T: FileSystem> FsContext<T> {
         unsafe { (*self.as_ptr()).sb_flags }
     }
 
-    /// Sets flags `SB_*` of the super block.
+    /// Sets flags of the super block: those of [`super::super_block::flags`], the others
+    /// belong to the VFS.
     pub fn add_sb_flags(&self, flags: u32) {
         // SAFETY: As in `sb_flags`.
-        unsafe { (*self.as_ptr()).sb_flags |= flags }
+        unsafe { (*self.as_ptr()).sb_flags |= flags & super::super_block::flags::ALL }
     }
 
     /// Those of [`FsContext::sb_flags`] that a reconfiguration changes.
@@ -119,12 +120,6 @@ impl<T: FileSystem> FsContext<T> {
     pub fn is_old_api(&self) -> bool {
         // SAFETY: As in `sb_flags`.
         unsafe { (*self.as_ptr()).oldapi() }
-    }
-
-    /// The network namespace of the mount, valid as long as the context.
-    pub fn net_ns(&self) -> *mut bindings::net {
-        // SAFETY: As in `sb_flags`.
-        unsafe { (*self.as_ptr()).net_ns }
     }
 
     /// Finds a super block of this type for which `same(existing, mine)` holds, or

@@ -158,7 +158,7 @@ impl<T: FileSystem> Dentry<T> {
         unsafe { SuperBlock::from_raw((*self.as_ptr()).d_sb) }
     }
 
-    /// One more reference.
+    /// One more reference. Any context.
     pub fn get(&self) -> DentryRef<T> {
         self.super_block().inner().gate.get();
         // SAFETY: It has a reference.
@@ -189,24 +189,31 @@ impl<T: FileSystem> Dentry<T> {
         }
     }
 
-    /// A copy of the name.
+    /// A copy of the name. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub fn name(&self) -> Result<KVec<u8>> {
-        let mut snapshot = bindings::name_snapshot::default();
         let mut out = KVec::new();
-        // SAFETY: The dentry has a reference; the snapshot is released below, and its name
-        // has the length that it says until then.
+        let mut snapshot = bindings::name_snapshot::default();
+        // The name may point to another part of the snapshot: no references to it.
+        let snapshot = &raw mut snapshot;
+        // SAFETY: The dentry has a reference; the snapshot is valid, does not move and is
+        // released below, and its name has the length that it says until then.
         unsafe {
-            bindings::take_dentry_name_snapshot(&mut snapshot, self.as_ptr());
-            let len = snapshot.name.__bindgen_anon_1.__bindgen_anon_1.len as usize;
-            let name = core::slice::from_raw_parts(snapshot.name.name, len);
+            bindings::take_dentry_name_snapshot(snapshot, self.as_ptr());
+            let len = (*snapshot).name.__bindgen_anon_1.__bindgen_anon_1.len as usize;
+            let name = core::slice::from_raw_parts((*snapshot).name.name, len);
             let result = out.extend_from_slice(name, GFP_KERNEL);
-            bindings::release_dentry_name_snapshot(&mut snapshot);
+            bindings::release_dentry_name_snapshot(snapshot);
             result?;
         }
         Ok(out)
     }
 
-    /// Takes it out of the tree: the next lookup asks the file system.
+    /// Takes it out of the tree: the next lookup asks the file system. Takes the lock of
+    /// the dentry; does not sleep.
     pub fn unhash(&self) {
         // SAFETY: It has a reference.
         unsafe { bindings::d_drop(self.as_ptr()) };
@@ -224,7 +231,7 @@ impl<T: FileSystem> Dentry<T> {
         unsafe { bindings::shrink_dcache_parent(self.as_ptr()) };
     }
 
-    /// Finds a child in the dentry cache.
+    /// Finds a child in the dentry cache. Does not sleep.
     pub fn cached_child(&self, name: &[u8]) -> Option<DentryRef<T>> {
         let name = self.qstr(name)?;
         // SAFETY: It has a reference; the name is hashed for it.
@@ -384,20 +391,28 @@ impl<'a, T: FileSystem> Unhashed<'a, T> {
         self.0
     }
 
-    /// The name.
-    pub fn name(&self) -> &'a [u8] {
-        // SAFETY: By the invariant the name does not change.
+    /// The name. It may change once the dentry is in the tree.
+    pub fn name(&self) -> &[u8] {
+        // SAFETY: By the invariant the name does not change, until `splice` takes `self`:
+        // then a lookup elsewhere may move the dentry.
         unsafe { stable_name(self.0.as_ptr()) }
     }
 
     /// The parent.
     pub fn parent(&self) -> &'a Dentry<T> {
-        // SAFETY: By the invariant the parent does not change; the dentry holds it.
+        // SAFETY: By the invariant the parent does not change as long as we have `self`. The
+        // VFS holds it for all of `'a`, as that is the directory that it has locked.
         unsafe { Dentry::from_raw((*self.0.as_ptr()).d_parent) }
     }
 
     /// Puts it into the tree, with an inode or as a negative dentry. A directory that has
     /// a dentry already is moved here, and that dentry is the result.
+    ///
+    /// # Errors
+    ///
+    /// `EXDEV` for an inode of another super block, `EINVAL` for one that is still
+    /// [`inode::New`]; `ELOOP` for a directory that this one is in, `ESTALE` for one whose
+    /// dentry cannot be moved now.
     pub fn splice(self, inode: Option<InodeRef<T>>) -> Result<Spliced<'a, T>> {
         // SAFETY: The dentry is unhashed and held, the directory locked.
         let other = unsafe { splice(self.0.as_ptr(), inode)? };
@@ -444,6 +459,7 @@ unsafe fn splice<T: FileSystem>(
             if inode.super_block().as_ptr() != unsafe { (*dentry).d_sb } {
                 return Err(EXDEV);
             }
+            inode.check_ready()?;
             inode.into_vfs()
         }
         None => ptr::null_mut(),
@@ -497,6 +513,10 @@ pub struct InLookup<'a, T: FileSystem>(DentryRef<T>, PhantomData<&'a ()>);
 
 impl<T: FileSystem> InLookup<'_, T> {
     /// Puts it into the tree, as [`Unhashed::splice`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Unhashed::splice`].
     pub fn splice(self, inode: Option<InodeRef<T>>) -> Result<DentryRef<T>> {
         // SAFETY: By the invariant it is not hashed and the directory locked.
         let other = unsafe { splice(self.0.as_ptr(), inode)? };
@@ -593,7 +613,8 @@ pub trait Operations: Sized {
 
     /// The dentry is about to be dropped; it is still in its directory.
     ///
-    /// Called with the locks of the dentry and its parent held.
+    /// Called with the lock of the dentry held; the parent cannot change, and is held by
+    /// the dentry.
     fn prune(_dentry: &Uncounted<Self::Fs>, _parent: &Uncounted<Self::Fs>) {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
@@ -685,7 +706,7 @@ impl<O: Operations> Vtable<O> {
     ///
     /// For the table of operations alone: the caller keeps what C asks of one of `d_prune`.
     unsafe extern "C" fn d_prune(dentry: *mut bindings::dentry) {
-        // SAFETY: The VFS has locked the dentry and its parent.
+        // SAFETY: The VFS has locked the dentry, so its parent does not change.
         let dentry = unsafe { Uncounted::from_raw(dentry) };
         O::prune(dentry, dentry.parent_uncounted());
     }

@@ -7,6 +7,7 @@ use super::dentry::DirChildren;
 use super::inode::Inode;
 use super::{Dentry, FileSystem};
 use crate::bindings;
+use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use kernel::error::{from_result, to_result};
@@ -73,23 +74,63 @@ impl<O: Operations> OpenFile<O> {
     }
 }
 
+/// What has become of one call of `read_iter` or `splice_read`. It outlives the token
+/// that the file system gets, and decides what the VFS is told.
+#[derive(Default)]
+struct Outcome {
+    /// How many bytes the VFS was given.
+    given: Cell<usize>,
+    /// netfs ends the read later, and owns what the VFS has passed.
+    queued: Cell<bool>,
+}
+
+impl Outcome {
+    /// Notes what one of the C functions has returned.
+    fn note(&self, ret: isize) -> Result<usize> {
+        if ret == EIOCBQUEUED.to_errno() as isize {
+            self.queued.set(true);
+        }
+        to_result(ret.min(0) as c_int)?;
+        self.given.set(self.given.get().saturating_add(ret as usize));
+        Ok(ret as usize)
+    }
+
+    /// What the VFS is told when the file system says `result`. It takes both the number
+    /// of bytes and `EIOCBQUEUED` at their word, so they have to be true.
+    fn answer(&self, result: Result<usize>) -> isize {
+        if self.queued.get() {
+            return EIOCBQUEUED.to_errno() as isize;
+        }
+        match result {
+            Ok(n) => n.min(self.given.get()) as isize,
+            Err(err) if err == EIOCBQUEUED => EIO.to_errno() as isize,
+            Err(err) => err.to_errno() as isize,
+        }
+    }
+}
+
 /// A read of a file.
+///
+/// # Invariants
+///
+/// Position and iterator are valid, and ours, for `'a`. They are given to nobody else
+/// before this ends.
 pub struct ReadIter<'a> {
     iocb: *mut bindings::kiocb,
     iter: *mut bindings::iov_iter,
-    _p: PhantomData<&'a mut ()>,
+    outcome: &'a Outcome,
 }
 
 impl ReadIter<'_> {
     /// Where it begins.
     pub fn pos(&self) -> i64 {
-        // SAFETY: Valid for this call, and ours.
+        // SAFETY: By the invariant.
         unsafe { (*self.iocb).ki_pos }
     }
 
     /// How many bytes are wanted, still.
     pub fn len(&self) -> usize {
-        // SAFETY: Valid for this call, and ours; all kinds of iterators have a count.
+        // SAFETY: By the invariant; all kinds of iterators have a count.
         unsafe {
             (*self.iter)
                 .__bindgen_anon_1
@@ -106,25 +147,20 @@ impl ReadIter<'_> {
 
     /// True for `O_DIRECT`.
     pub fn is_direct(&self) -> bool {
-        // SAFETY: As above.
+        // SAFETY: By the invariant.
         unsafe { (*self.iocb).ki_flags & bindings::IOCB_DIRECT != 0 }
     }
 
     /// True if it must not wait.
     pub fn is_nowait(&self) -> bool {
-        // SAFETY: As above.
+        // SAFETY: By the invariant.
         unsafe { (*self.iocb).ki_flags & bindings::IOCB_NOWAIT != 0 }
     }
 
     /// True if the caller waits for the end of the read.
     pub fn is_sync(&self) -> bool {
-        // SAFETY: As above.
+        // SAFETY: By the invariant.
         unsafe { (*self.iocb).ki_complete.is_none() }
-    }
-
-    fn count(n: isize) -> Result<usize> {
-        to_result(n.min(0) as c_int)?;
-        Ok(n as usize)
     }
 
     /// Whether the inode was made by [`super::inode::New::init_regular`].
@@ -142,71 +178,91 @@ impl ReadIter<'_> {
         Ok(())
     }
 
-    /// Reads from the page cache.
+    /// Reads from the page cache. Sleeps, unless [`ReadIter::is_nowait`].
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the inode is not a regular file.
+    /// `EINVAL` if the inode is not a regular file, or the read is direct; `EAGAIN` if it
+    /// must not wait; those of the file system's reads.
     pub fn buffered(&mut self) -> Result<usize> {
-        // SAFETY: The VFS has given it for this call, for a file of ours.
+        // SAFETY: By the invariant, for a file of ours.
         unsafe { Self::is_netfs((*self.iocb).ki_filp)? };
         // SAFETY: As above, and the inode has operations for netfs.
-        Self::count(unsafe { bindings::netfs_buffered_read_iter(self.iocb, self.iter) })
+        let ret = unsafe { bindings::netfs_buffered_read_iter(self.iocb, self.iter) };
+        self.outcome.note(ret)
     }
 
-    /// Reads around the page cache.
+    /// Reads around the page cache. It takes the read: if the caller does not wait for the
+    /// end, netfs ends it.
     ///
     /// # Errors
     ///
     /// `EINVAL` if the inode is not a regular file; `EIOCBQUEUED` if it goes on and ends
-    /// later.
-    pub fn unbuffered(&mut self) -> Result<usize> {
+    /// later, which is what the VFS will be told then; those of the file system's reads.
+    pub fn unbuffered(self) -> Result<usize> {
         // SAFETY: As in `buffered`.
         unsafe { Self::is_netfs((*self.iocb).ki_filp)? };
-        // SAFETY: As in `buffered`.
-        Self::count(unsafe { bindings::netfs_unbuffered_read_iter(self.iocb, self.iter) })
+        // SAFETY: As in `buffered`. It is not used any more after this.
+        let ret = unsafe { bindings::netfs_unbuffered_read_iter(self.iocb, self.iter) };
+        self.outcome.note(ret)
     }
 
-    /// Advances position and iterator after `bytes` zeros have been given.
+    /// Gives up to `bytes` zeros; returns how many there was room for.
     pub fn zero(&mut self, bytes: usize) -> usize {
-        // SAFETY: As above.
-        unsafe {
+        // SAFETY: By the invariant.
+        let done = unsafe {
             let done = bindings::iov_iter_zero(bytes.min(self.len()), self.iter);
             (*self.iocb).ki_pos = (*self.iocb).ki_pos.saturating_add(done as i64);
             done
-        }
+        };
+        self.outcome
+            .given
+            .set(self.outcome.given.get().saturating_add(done));
+        done
     }
 }
 
 /// A splice from a file into a pipe.
+///
+/// # Invariants
+///
+/// All of it is valid for `'a`, for a file of ours that is open.
 pub struct SpliceRead<'a> {
     file: *mut bindings::file,
     pos: *mut bindings::loff_t,
     pipe: *mut bindings::pipe_inode_info,
     len: usize,
     flags: c_uint,
-    _p: PhantomData<&'a mut ()>,
+    outcome: &'a Outcome,
 }
 
 impl SpliceRead<'_> {
-    /// Lends pages of the page cache.
+    /// Lends pages of the page cache. May sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the inode is not a regular file.
+    /// `EINVAL` if the inode is not a regular file; those of the file system's reads.
     pub fn from_page_cache(self) -> Result<usize> {
-        // SAFETY: The VFS has given it for this call, for a file of ours.
+        // SAFETY: By the invariant.
         unsafe { ReadIter::is_netfs(self.file)? };
-        // SAFETY: The VFS has given all of it for this call; the inode has pages.
-        ReadIter::count(unsafe {
+        // SAFETY: By the invariant; the inode has pages.
+        self.outcome.note(unsafe {
             bindings::filemap_splice_read(self.file, self.pos, self.pipe, self.len, self.flags)
         })
     }
 
-    /// Copies, by [`Operations::read_iter`].
+    /// Copies, by [`Operations::read_iter`]. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is no `read_iter`; `ENOMEM`; those of `read_iter`.
     pub fn copied(self) -> Result<usize> {
-        // SAFETY: As above.
-        ReadIter::count(unsafe {
+        // SAFETY: By the invariant; the operations of an open file do not change.
+        if unsafe { (*(*self.file).f_op).read_iter.is_none() } {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the invariant; there is the operation that this calls.
+        self.outcome.note(unsafe {
             bindings::copy_splice_read(self.file, self.pos, self.pipe, self.len, self.flags)
         })
     }
@@ -471,15 +527,14 @@ impl<O: Operations> Vtable<O> {
     ) -> isize {
         // SAFETY: The VFS holds the file, which is open.
         let file = unsafe { OpenFile::from_raw((*iocb).ki_filp) };
+        let outcome = Outcome::default();
+        // INVARIANT: The VFS has given both for this call.
         let io = ReadIter {
             iocb,
             iter,
-            _p: PhantomData,
+            outcome: &outcome,
         };
-        match O::read_iter(file, io) {
-            Ok(n) => n as isize,
-            Err(err) => err.to_errno() as isize,
-        }
+        outcome.answer(O::read_iter(file, io))
     }
 
     /// # Safety
@@ -492,19 +547,19 @@ impl<O: Operations> Vtable<O> {
         len: usize,
         flags: c_uint,
     ) -> isize {
+        let outcome = Outcome::default();
+        // INVARIANT: The VFS has given all of it for this call.
         let io = SpliceRead {
             file,
             pos,
             pipe,
             len,
             flags,
-            _p: PhantomData,
+            outcome: &outcome,
         };
         // SAFETY: The VFS holds the file, which is open.
-        match O::splice_read(unsafe { OpenFile::from_raw(file) }, io) {
-            Ok(n) => n as isize,
-            Err(err) => err.to_errno() as isize,
-        }
+        let file = unsafe { OpenFile::from_raw(file) };
+        outcome.answer(O::splice_read(file, io))
     }
 
     /// # Safety
@@ -529,8 +584,13 @@ impl<O: Operations> Vtable<O> {
         ctx: *mut bindings::dir_context,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The VFS holds the file, which is an open directory, and locks it.
+            // SAFETY: The VFS holds the file, which is open, and locks its inode.
             let open = unsafe { OpenFile::<O>::from_raw(file) };
+            // Nobody keeps an inode of another kind from having these operations, but
+            // only a directory can have children.
+            if !open.inode().is_dir() {
+                return Err(ENOTDIR);
+            }
             let ctx = DirContext {
                 ctx,
                 file,

@@ -8,7 +8,8 @@
 //! [`SuperBlock::get_or_create_inode`] gives a [`New`] inode to exactly one caller; all
 //! others wait until that has called [`New::unlock`] or dropped it, which makes it a bad
 //! inode that nobody finds any more. What kind of inode it is (`i_op`, `i_fop`, `a_ops`)
-//! can only be set in the new state.
+//! can only be set in the new state, and an inode in that state cannot be put into the
+//! tree of dentries, so nobody calls the operations before they are set.
 //!
 //! # Attributes
 //!
@@ -427,6 +428,20 @@ impl<T: FileSystem> Inode<T> {
         unsafe { bindings::d_prune_aliases(self.as_ptr()) };
     }
 
+    /// Fails while it is [`New`]: then nobody else may get at it through the tree, as what
+    /// it is made of changes.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`.
+    pub(super) fn check_ready(&self) -> Result {
+        // SAFETY: The inode has a reference. The state is left once, for ever.
+        if unsafe { bindings::inode_is_new(self.as_ptr()) } {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
     /// Some dentry of the inode that is in the tree.
     pub fn find_alias(&self) -> Option<super::DentryRef<T>> {
         // SAFETY: The inode has a reference; the dentry comes with one.
@@ -589,7 +604,9 @@ pub(super) fn find<T: FileSystem>(sb: &SuperBlock<T>, key: &Key<T>) -> Option<In
     }
 }
 
-/// An inode that nobody else has yet. Dropping it makes it a bad inode.
+/// An inode that nobody else finds yet. Dropping it makes it a bad inode.
+///
+/// References to it ([`Inode::get`]) can be passed on, but not be put into the tree.
 ///
 /// # Invariants
 ///
@@ -646,6 +663,7 @@ impl<T: FileSystem> New<T> {
     where
         I: Operations<Fs = T>,
     {
+        const { assert!(I::HAS_GET_LINK, "a symbolic link without `get_link`") };
         let raw = self.as_ptr();
         // SAFETY: By the invariant nobody else uses these fields.
         unsafe {

@@ -46,6 +46,8 @@ pub mod flags {
     pub const SYNCHRONOUS: u32 = crate::bindings::SB_SYNCHRONOUS;
     /// POSIX ACLs are checked.
     pub const POSIXACL: u32 = crate::bindings::SB_POSIXACL;
+    /// All of these.
+    pub(crate) const ALL: u32 = RDONLY | SYNCHRONOUS | POSIXACL;
 }
 
 /// Lets references in while the super block lives, and waits for the last one.
@@ -260,10 +262,10 @@ impl<T: FileSystem> SuperBlock<T> {
 
     /// The root.
     pub fn root(&self) -> Option<&Dentry<T>> {
-        // SAFETY: The root is set before the super block is used, and dropped when it
-        // is killed, after the last use of `self`.
+        // SAFETY: The root is set once, by `set_root`, which releases what it has written
+        // to it. It is dropped when the super block is killed, after the last use of `self`.
         unsafe {
-            let root = (*self.as_ptr()).s_root;
+            let root = bindings::super_root(self.as_ptr());
             (!root.is_null()).then(|| Dentry::from_raw(root))
         }
     }
@@ -464,7 +466,15 @@ impl<T: FileSystem> New<T> {
 
     /// Makes a backing device of this name, with read-ahead and the largest I/O in
     /// pages.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if it has one, or there is another of that name; `ENOMEM`.
     pub fn setup_bdi(&mut self, name: &CStr, ra_pages: usize, io_pages: usize) -> Result {
+        // SAFETY: The super block is ours.
+        if unsafe { (*self.0.as_ptr()).s_iflags } & bindings::SB_I_PERSB_BDI as usize != 0 {
+            return Err(EEXIST);
+        }
         // SAFETY: The super block is ours; the format has one string, which follows.
         to_result(unsafe {
             bindings::super_setup_bdi_name(
@@ -483,10 +493,16 @@ impl<T: FileSystem> New<T> {
     }
 
     /// Makes `inode` the root and the super block ready for use.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it is no directory of this super block, or still [`inode::New`];
+    /// `ENOMEM`.
     pub fn set_root(self, inode: InodeRef<T>) -> Result<Locked<T>> {
-        if inode.super_block().as_ptr() != self.0.as_ptr() {
+        if inode.super_block().as_ptr() != self.0.as_ptr() || !inode.is_dir() {
             return Err(EINVAL);
         }
+        inode.check_ready()?;
         let inode = inode.into_vfs();
         // SAFETY: It takes over the reference.
         let root = unsafe { bindings::d_make_root(inode) };
@@ -494,11 +510,8 @@ impl<T: FileSystem> New<T> {
             return Err(ENOMEM);
         }
         let this = ManuallyDrop::new(self);
-        // SAFETY: The super block is ours. The VFS drops the root when it is killed.
-        unsafe {
-            (*this.0.as_ptr()).s_root = root;
-            (*this.0.as_ptr()).s_flags |= bindings::SB_ACTIVE as usize;
-        }
+        // SAFETY: The super block is ours, locked. The VFS drops the root when it is killed.
+        unsafe { bindings::super_set_root(this.0.as_ptr(), root) };
         // INVARIANT: The lock and the reference are those of `New`.
         Ok(Locked(this.0, PhantomData))
     }
@@ -623,17 +636,16 @@ pub(super) unsafe extern "C" fn kill_sb<T: FileSystem>(sb: *mut bindings::super_
     // SAFETY: The work item is initialised. Nothing is deferred any more, as that is
     // counted at the gate, but it may still be returning.
     unsafe { bindings::cancel_work_sync((*inner).work.get()) };
-    // SAFETY: The VFS calls us with the lock that this takes over.
+    // SAFETY: The VFS calls us with the lock that this takes over. After it `sget_fc` skips
+    // the super block, which is marked dead under the lock of the list.
     unsafe { bindings::kill_anon_super(sb) };
-    // An RCU walk that began while it was mounted may still look at the data.
-    // SAFETY: No lock is held.
+    // SAFETY: It is valid. The only readers left are RCU walks that began while it was
+    // mounted; they see the data or null.
+    unsafe { ptr::write_volatile(&raw mut (*sb).s_fs_info, ptr::null_mut()) };
+    // SAFETY: No lock is held. This waits for them.
     unsafe { bindings::synchronize_rcu() };
-    // SAFETY: `sget` has put it there. The super block is dead, so neither `sget_fc`
-    // nor anybody else looks at it.
-    unsafe {
-        (*sb).s_fs_info = ptr::null_mut();
-        drop(Pin::new_unchecked(KBox::from_raw(inner)));
-    }
+    // SAFETY: It comes from `sget`, and nobody looks at it any more.
+    drop(unsafe { Pin::new_unchecked(KBox::from_raw(inner)) });
     // SAFETY: The type is that of a registration, which is in use until here.
     unsafe { registration::Inner::from_fs_type((*sb).s_type) }.end_use();
 }

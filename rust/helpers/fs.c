@@ -26,9 +26,13 @@ __rust_helper loff_t rust_helper_i_size_read(const struct inode *inode)
 	return i_size_read(inode);
 }
 
+/* If not, what was written before unlock_new_inode() is seen. */
 __rust_helper bool rust_helper_inode_is_new(struct inode *inode)
 {
-	return inode_state_read_once(inode) & I_NEW;
+	bool is_new = inode_state_read_once(inode) & I_NEW;
+
+	smp_rmb();
+	return is_new;
 }
 
 /* Drops a reference that is not the last one. */
@@ -118,6 +122,17 @@ __rust_helper bool rust_helper_dir_emit(struct dir_context *ctx, const char *nam
 __rust_helper bool rust_helper_dir_emit_dots(struct file *file, struct dir_context *ctx)
 {
 	return dir_emit_dots(file, ctx);
+}
+
+__rust_helper struct dentry *rust_helper_super_root(struct super_block *sb)
+{
+	return smp_load_acquire(&sb->s_root);
+}
+
+__rust_helper void rust_helper_super_set_root(struct super_block *sb, struct dentry *root)
+{
+	smp_store_release(&sb->s_root, root);
+	sb->s_flags |= SB_ACTIVE;
 }
 
 #if IS_ENABLED(CONFIG_KUNIT)

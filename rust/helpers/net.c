@@ -80,7 +80,8 @@ __rust_helper void rust_helper_net_put(struct net *net)
 	put_net(net);
 }
 
+/* A task that is exiting has no namespaces any more. */
 __rust_helper struct net *rust_helper_net_current(void)
 {
-	return current->nsproxy->net_ns;
+	return current->nsproxy ? current->nsproxy->net_ns : &init_net;
 }

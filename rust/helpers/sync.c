@@ -86,8 +86,13 @@ __rust_helper void rust_helper_ratelimit_default_init(struct ratelimit_state *rs
 /* The strings have at most __NEW_UTS_LEN bytes and a NUL. */
 __rust_helper void rust_helper_utsname_node(char *buf)
 {
-	/* uts_sem is not exported: a name that is being set may come out mixed. */
-	strscpy_pad(buf, utsname()->nodename, __NEW_UTS_LEN + 1);
+	/*
+	 * uts_sem is not exported: a name that is being set may come out mixed.
+	 * A task that is exiting has no namespaces any more.
+	 */
+	struct new_utsname *name = current->nsproxy ? utsname() : init_utsname();
+
+	strscpy_pad(buf, name->nodename, __NEW_UTS_LEN + 1);
 }
 
 __rust_helper void rust_helper_utsname_release(char *buf)

@@ -13,16 +13,17 @@ unsafe impl Send for Net {}
 unsafe impl Sync for Net {}
 
 impl Net {
-    /// The network namespace of the current task. Not for tasks that are exiting.
+    /// The network namespace of the current task; the initial one if that is exiting and
+    /// has given up its own.
     pub fn current() -> Self {
-        // SAFETY: A running task has a namespace proxy, which holds its `net`.
+        // SAFETY: `net_current` returns a namespace that the task or the kernel holds.
         let net = unsafe { bindings::net_get(bindings::net_current()) };
         // SAFETY: It returns its argument, which is a valid object.
         Self(unsafe { NonNull::new_unchecked(net) })
     }
 
     /// The C object.
-    pub fn as_ptr(&self) -> *mut bindings::net {
+    pub(super) fn as_ptr(&self) -> *mut bindings::net {
         self.0.as_ptr()
     }
 }
