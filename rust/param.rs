@@ -22,12 +22,38 @@
 
 use crate::bindings;
 use core::cell::UnsafeCell;
-use kernel::ffi::c_char;
+use kernel::ffi::{c_char, c_void};
 use kernel::fmt;
+use kernel::module_param::KernelParam;
 use kernel::prelude::*;
 
 #[doc(hidden)]
 pub use kernel_ext_bindings as __bindings;
+
+/// A parameter in a static, to be turned into an entry of the module's table.
+macro_rules! entry {
+    ($ops:expr) => {
+        /// The entry for [`module_params!`](crate::module_params). `module` is null for
+        /// what is built in.
+        #[doc(hidden)]
+        pub const fn __entry(
+            &'static self,
+            name: &'static CStr,
+            module: *mut bindings::module,
+            mode: u16,
+        ) -> KernelParam {
+            KernelParam::new(bindings::kernel_param {
+                name: kernel::str::as_char_ptr_in_const_context(name),
+                mod_: module,
+                ops: $ops,
+                perm: mode & 0o777,
+                level: -1,
+                flags: 0,
+                __bindgen_anon_1: bindings::kernel_param__bindgen_ty_1 { arg: self.as_ptr() },
+            })
+        }
+    };
+}
 
 /// A switch, written by C (`param_ops_bool`) at load time or through sysfs.
 #[repr(transparent)]
@@ -42,10 +68,11 @@ impl BoolParam {
         Self(UnsafeCell::new(default))
     }
 
-    #[doc(hidden)]
-    pub const fn as_ptr(&self) -> *mut kernel::ffi::c_void {
+    const fn as_ptr(&self) -> *mut c_void {
         self.0.get().cast()
     }
+
+    entry!(&raw const bindings::param_ops_bool);
 
     /// The value at this moment.
     pub fn get(&self) -> bool {
@@ -67,33 +94,36 @@ impl TextParam {
         Self(getter)
     }
 
-    #[doc(hidden)]
-    pub const fn as_ptr(&self) -> *mut kernel::ffi::c_void {
+    const fn as_ptr(&self) -> *mut c_void {
         core::ptr::from_ref(self).cast_mut().cast()
     }
+
+    entry!(&raw const TEXT_OPS.0);
 }
 
 /// `kernel_param_ops` in a static.
-#[doc(hidden)]
 #[repr(transparent)]
-pub struct Ops(bindings::kernel_param_ops);
+struct Ops(bindings::kernel_param_ops);
 
 // SAFETY: Constant function pointers.
 unsafe impl Sync for Ops {}
 
-#[doc(hidden)]
-pub static TEXT_OPS: Ops = Ops(bindings::kernel_param_ops {
+static TEXT_OPS: Ops = Ops(bindings::kernel_param_ops {
     flags: 0,
-    set: None,
+    // C calls it without a look if the parameter is given at load time.
+    set: Some(refuse_text),
     get: Some(get_text),
     free: None,
 });
 
-impl Ops {
-    #[doc(hidden)]
-    pub const fn as_ptr(&self) -> *const bindings::kernel_param_ops {
-        &raw const self.0
-    }
+/// # Safety
+///
+/// None; it is so by type.
+unsafe extern "C" fn refuse_text(
+    _value: *const c_char,
+    _param: *const bindings::kernel_param,
+) -> i32 {
+    EPERM.to_errno()
 }
 
 /// Size of the buffer that `kernel_param_ops.get` is given.
@@ -155,37 +185,28 @@ macro_rules! module_params {
     () => {};
     ($(#[$meta:meta])* bool $name:ident = $default:literal, $mode:literal, $desc:literal; $($rest:tt)*) => {
         $(#[$meta])*
+        // The name is that of the parameter, as the user writes it.
         #[allow(non_upper_case_globals)]
         pub static $name: $crate::param::BoolParam = $crate::param::BoolParam::new($default);
-        $crate::module_params!(@entry $name, "bool", $mode, $desc,
-            &raw const $crate::param::__bindings::param_ops_bool, $name.as_ptr());
+        $crate::module_params!(@entry $name, "bool", $mode, $desc, $name);
         $crate::module_params!($($rest)*);
     };
     ($(#[$meta:meta])* text $name:ident = $getter:path, $mode:literal, $desc:literal; $($rest:tt)*) => {
         const _: () = {
             static TEXT: $crate::param::TextParam = $crate::param::TextParam::new($getter);
-            $crate::module_params!(@entry $name, "string", $mode, $desc,
-                $crate::param::TEXT_OPS.as_ptr(), TEXT.as_ptr());
+            $crate::module_params!(@entry $name, "string", $mode, $desc, TEXT);
         };
         $crate::module_params!($($rest)*);
     };
-    (@entry $name:ident, $type:literal, $mode:literal, $desc:literal, $ops:expr, $arg:expr) => {
+    (@entry $name:ident, $type:literal, $mode:literal, $desc:literal, $param:expr) => {
         const _: () = {
             #[link_section = "__param"]
             #[used]
-            static PARAM: ::kernel::module_param::KernelParam =
-                ::kernel::module_param::KernelParam::new($crate::param::__bindings::kernel_param {
-                    name: ::kernel::str::as_char_ptr_in_const_context(
-                        ::kernel::c_str!(::core::stringify!($name))),
-                    mod_: (&raw const $crate::param::__bindings::__this_module).cast_mut(),
-                    ops: $ops,
-                    perm: $mode,
-                    level: -1,
-                    flags: 0,
-                    __bindgen_anon_1: $crate::param::__bindings::kernel_param__bindgen_ty_1 {
-                        arg: $arg,
-                    },
-                });
+            static PARAM: ::kernel::module_param::KernelParam = $param.__entry(
+                ::kernel::c_str!(::core::stringify!($name)),
+                (&raw const $crate::param::__bindings::__this_module).cast_mut(),
+                $mode,
+            );
             const TYPE: &str = ::core::concat!(
                 "parmtype=", ::core::stringify!($name), ":", $type, "\0");
             const DESC: &str = ::core::concat!(
@@ -216,17 +237,21 @@ mod tests {
         out.write_str("0x2a")
     }
 
-    fn get(getter: TextGetter, page: &mut [u8; PAGE]) -> i32 {
-        let text = TextParam::new(getter);
-        let param = bindings::kernel_param {
+    fn param(arg: *mut c_void) -> bindings::kernel_param {
+        bindings::kernel_param {
             name: core::ptr::null(),
             mod_: core::ptr::null_mut(),
-            ops: TEXT_OPS.as_ptr(),
+            ops: &raw const TEXT_OPS.0,
             perm: 0,
             level: -1,
             flags: 0,
-            __bindgen_anon_1: bindings::kernel_param__bindgen_ty_1 { arg: text.as_ptr() },
-        };
+            __bindgen_anon_1: bindings::kernel_param__bindgen_ty_1 { arg },
+        }
+    }
+
+    fn get(getter: TextGetter, page: &mut [u8; PAGE]) -> i32 {
+        let text = TextParam::new(getter);
+        let param = param(text.as_ptr());
         // SAFETY: A page, and a parameter with a text.
         unsafe { get_text(page.as_mut_ptr().cast(), &param) }
     }
@@ -237,6 +262,12 @@ mod tests {
         assert_eq!(get(short, &mut page), 5);
         assert_eq!(&page[..5], b"0x2a\n");
         assert_eq!(get(long, &mut page), ENOSPC.to_errno());
+        // Given at load time.
+        let text = TextParam::new(short);
+        let set = TEXT_OPS.0.set.ok_or(EINVAL)?;
+        // SAFETY: A string, and a parameter with a text.
+        let ret = unsafe { set(c"1".as_char_ptr(), &param(text.as_ptr())) };
+        assert_eq!(ret, EPERM.to_errno());
         Ok(())
     }
 

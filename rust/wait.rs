@@ -197,12 +197,6 @@ impl Completion {
         unsafe { bindings::complete_all(self.inner.get()) }
     }
 
-    /// Starts anew. Only when nobody waits, and not beside `complete_all`.
-    pub fn reinit(&self) {
-        // SAFETY: `inner` is an initialised completion.
-        unsafe { bindings::completion_reinit(self.inner.get()) }
-    }
-
     /// Whether it is done.
     pub fn is_done(&self) -> bool {
         // SAFETY: `inner` is an initialised completion.
@@ -367,8 +361,7 @@ mod tests {
         assert!(matches!(s.done.wait(&s.waits, REASON, Some(1)), Err(e) if e == ETIMEDOUT));
         s.done.complete_all();
         s.done.wait(&s.waits, REASON, None)?;
-        s.done.reinit();
-        assert!(!s.done.is_done());
+        assert!(s.done.is_done());
         assert_eq!(s.waits.count(), 0);
         Ok(())
     }

@@ -7,11 +7,6 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
-__rust_helper void rust_helper_completion_reinit(struct completion *x)
-{
-	reinit_completion(x);
-}
-
 __rust_helper bool rust_helper_current_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);
