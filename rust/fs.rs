@@ -73,7 +73,9 @@ use kernel::str::CStr;
 
 pub mod context;
 pub mod dentry;
+mod dentry_ops;
 pub mod file;
+mod gate;
 pub mod inode;
 mod inode_ops;
 pub mod netfs;
@@ -81,6 +83,7 @@ pub mod param;
 mod registration;
 pub mod stat;
 pub mod super_block;
+mod super_ops;
 #[cfg(CONFIG_KUNIT = "y")]
 mod test;
 

@@ -8,13 +8,14 @@
 
 use super::inode::{self, Inode, InodeRef};
 use super::{FileSystem, SuperBlock};
+pub use super::dentry_ops::Operations;
 use crate::bindings;
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use kernel::error::from_err_ptr;
-use kernel::ffi::{c_int, c_uint, c_void};
+use kernel::ffi::c_uint;
 use kernel::prelude::*;
 use kernel::types::Opaque;
 
@@ -29,12 +30,12 @@ pub trait DentryData: Send + Sync + Sized {
 
 /// What `d_fsdata` points to.
 #[repr(C)]
-struct Memory<T: FileSystem> {
-    rcu: Opaque<bindings::callback_head>,
+pub(super) struct Memory<T: FileSystem> {
+    pub(super) rcu: Opaque<bindings::callback_head>,
     /// For [`super::super_block::Inner::defer_dput`].
     deferred: Opaque<bindings::llist_node>,
-    dentry: *mut bindings::dentry,
-    data: MaybeUninit<T::Dentry>,
+    pub(super) dentry: *mut bindings::dentry,
+    pub(super) data: MaybeUninit<T::Dentry>,
 }
 
 /// A dentry that is alive, but perhaps not referenced.
@@ -54,7 +55,7 @@ impl<T: FileSystem> Uncounted<T> {
     /// # Safety
     ///
     /// `ptr` must be as in the invariants, for `'a`.
-    unsafe fn from_raw<'a>(ptr: *mut bindings::dentry) -> &'a Self {
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::dentry) -> &'a Self {
         // SAFETY: By the requirements; the layout is transparent.
         unsafe { &*ptr.cast() }
     }
@@ -121,7 +122,7 @@ impl<T: FileSystem> Uncounted<T> {
     }
 
     /// The parent, for callers with the lock of the dentry held, when it cannot change.
-    fn parent_uncounted(&self) -> &Uncounted<T> {
+    pub(super) fn parent_uncounted(&self) -> &Uncounted<T> {
         // SAFETY: A dentry holds its parent until it is freed.
         unsafe { Self::from_raw((*self.as_ptr()).d_parent) }
     }
@@ -574,193 +575,5 @@ impl<'a, T: FileSystem> DirChildren<'a, T> {
             Child::Existing(dentry)
         };
         Ok(f(child))
-    }
-}
-
-/// The operations of all dentries of a file system.
-#[vtable]
-pub trait Operations: Sized {
-    /// The file system.
-    type Fs: FileSystem<DentryOps = Self>;
-
-    /// Whether the dentry is still valid. `name` and `dir` are those that were looked up.
-    fn revalidate(
-        _dir: &Inode<Self::Fs>,
-        _name: &[u8],
-        _dentry: &Dentry<Self::Fs>,
-        _flags: LookupFlags,
-    ) -> Result<bool> {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// As [`Operations::revalidate`], in RCU walk: it must not sleep, and leaves it to that
-    /// by `ECHILD` if it cannot tell. Everything may change under it.
-    fn revalidate_rcu(
-        _dir: &inode::Uncounted<Self::Fs>,
-        _name: &[u8],
-        _dentry: &Uncounted<Self::Fs>,
-        _flags: LookupFlags,
-    ) -> Result<bool> {
-        Err(ECHILD)
-    }
-
-    /// True if the dentry shall not be kept when its last user is gone.
-    ///
-    /// Called with the lock of the dentry held.
-    fn delete(_dentry: &Uncounted<Self::Fs>, _parent: &Uncounted<Self::Fs>) -> bool {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// The dentry is about to be dropped; it is still in its directory.
-    ///
-    /// Called with the lock of the dentry held; the parent cannot change, and is held by
-    /// the dentry.
-    fn prune(_dentry: &Uncounted<Self::Fs>, _parent: &Uncounted<Self::Fs>) {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// The dentry is gone for all but RCU walk.
-    fn release(_dentry: &Uncounted<Self::Fs>) {}
-}
-
-/// The table of `O`.
-pub(super) const fn table<O: Operations>() -> &'static bindings::dentry_operations {
-    &Vtable::<O>::TABLE
-}
-
-struct Vtable<O: Operations>(PhantomData<O>);
-
-impl<O: Operations> Vtable<O> {
-    const TABLE: bindings::dentry_operations = bindings::dentry_operations {
-        d_revalidate: if O::HAS_REVALIDATE {
-            Some(Self::d_revalidate)
-        } else {
-            None
-        },
-        d_delete: if O::HAS_DELETE {
-            Some(Self::d_delete)
-        } else {
-            None
-        },
-        d_init: Some(Self::d_init),
-        d_release: Some(Self::d_release),
-        d_prune: if O::HAS_PRUNE {
-            Some(Self::d_prune)
-        } else {
-            None
-        },
-        // SAFETY: All members are nullable pointers.
-        ..unsafe { MaybeUninit::zeroed().assume_init() }
-    };
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `d_revalidate`.
-    unsafe extern "C" fn d_revalidate(
-        dir: *mut bindings::inode,
-        name: *const bindings::qstr,
-        dentry: *mut bindings::dentry,
-        flags: c_uint,
-    ) -> c_int {
-        // SAFETY: The VFS gives a name that does not change during the call.
-        let bytes = unsafe {
-            let len = (*name).__bindgen_anon_1.__bindgen_anon_1.len as usize;
-            core::slice::from_raw_parts((*name).name, len)
-        };
-        let lookup = LookupFlags::new(flags);
-        // SAFETY: The VFS holds directory and dentry, or is in RCU walk, when neither is
-        // freed before the end of the RCU section.
-        let valid = unsafe {
-            if flags & bindings::LOOKUP_RCU != 0 {
-                O::revalidate_rcu(
-                    inode::Uncounted::from_raw(dir),
-                    bytes,
-                    Uncounted::from_raw(dentry),
-                    lookup,
-                )
-            } else {
-                O::revalidate(
-                    Inode::from_raw(dir),
-                    bytes,
-                    Dentry::from_raw(dentry),
-                    lookup,
-                )
-            }
-        };
-        match valid {
-            Ok(valid) => valid.into(),
-            Err(err) => err.to_errno(),
-        }
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `d_delete`.
-    unsafe extern "C" fn d_delete(dentry: *const bindings::dentry) -> c_int {
-        // SAFETY: The VFS has locked the dentry, so its parent does not change.
-        let dentry = unsafe { Uncounted::from_raw(dentry.cast_mut()) };
-        O::delete(dentry, dentry.parent_uncounted()).into()
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `d_prune`.
-    unsafe extern "C" fn d_prune(dentry: *mut bindings::dentry) {
-        // SAFETY: The VFS has locked the dentry, so its parent does not change.
-        let dentry = unsafe { Uncounted::from_raw(dentry) };
-        O::prune(dentry, dentry.parent_uncounted());
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `d_init`.
-    unsafe extern "C" fn d_init(dentry: *mut bindings::dentry) -> c_int {
-        let memory = KBox::<Memory<O::Fs>>::new_uninit(GFP_KERNEL);
-        let Ok(mut memory) = memory else {
-            return ENOMEM.to_errno();
-        };
-        let slot: *mut Memory<O::Fs> = memory.as_mut_ptr();
-        let init = <<O::Fs as FileSystem>::Dentry as DentryData>::init();
-        // SAFETY: The memory is valid and stays where it is until it is dropped.
-        let result = unsafe { init.__pinned_init((&raw mut (*slot).data).cast()) };
-        if let Err(err) = result {
-            return err.to_errno();
-        }
-        let memory = KBox::into_raw(memory);
-        // SAFETY: The dentry is new, and the memory ours.
-        unsafe {
-            (*slot).dentry = dentry;
-            (*dentry).d_fsdata = memory.cast::<c_void>();
-        }
-        0
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `d_release`.
-    unsafe extern "C" fn d_release(dentry: *mut bindings::dentry) {
-        // SAFETY: The VFS calls it once; `d_init` has set `d_fsdata`. RCU walk may still
-        // look at the data, so it is freed after a grace period; the module waits for
-        // that in `Registration`.
-        unsafe {
-            let memory: *mut Memory<O::Fs> = (*dentry).d_fsdata.cast();
-            if O::HAS_RELEASE {
-                O::release(Uncounted::from_raw(dentry));
-            }
-            bindings::call_rcu((*memory).rcu.get(), Some(Self::free_data));
-        }
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `free_data`.
-    unsafe extern "C" fn free_data(rcu: *mut bindings::callback_head) {
-        let memory: *mut Memory<O::Fs> = rcu.cast();
-        // SAFETY: `rcu` is the first member of memory that `d_init` has made from a box,
-        // and whose data it has initialised.
-        unsafe {
-            (*memory).data.assume_init_drop();
-            drop(KBox::<MaybeUninit<Memory<O::Fs>>>::from_raw(memory.cast()));
-        }
     }
 }

@@ -19,23 +19,20 @@
 //! [`DentryRef`]: super::DentryRef
 
 use super::context::{FsContext, Sget};
+use super::gate::Gate;
 use super::inode::{self, Got, InodeRef};
-use super::registration;
-use super::stat::StatFs;
-use super::{dentry, Dentry, FileSystem};
+pub use super::super_ops::Operations;
+use super::{dentry, dentry_ops, registration, super_ops, Dentry, FileSystem};
 use crate::bindings;
-use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
-use kernel::error::{from_err_ptr, from_result, to_result};
+use kernel::error::{from_err_ptr, to_result};
 use kernel::ffi::{c_int, c_void};
 use kernel::prelude::*;
-use kernel::seq_file::SeqFile;
 use kernel::str::CStr;
-use kernel::sync::atomic::{ordering, Atomic};
-use kernel::sync::{Arc, Completion};
+use kernel::sync::Arc;
 use kernel::types::Opaque;
 
 /// Flags of a super block.
@@ -48,56 +45,6 @@ pub mod flags {
     pub const POSIXACL: u32 = crate::bindings::SB_POSIXACL;
     /// All of these.
     pub(crate) const ALL: u32 = RDONLY | SYNCHRONOUS | POSIXACL;
-}
-
-/// Lets references in while the super block lives, and waits for the last one.
-///
-/// `refs` is one for the super block itself until `kill_sb`, and one for each
-/// counted reference.
-#[pin_data]
-pub(super) struct Gate {
-    refs: Atomic<i64>,
-    #[pin]
-    idle: Completion,
-    /// Set once, before there is a handle.
-    sb: UnsafeCell<*mut bindings::super_block>,
-}
-
-// SAFETY: The pointer is only used by those who have entered.
-unsafe impl Send for Gate {}
-// SAFETY: As above; the other fields are made for sharing.
-unsafe impl Sync for Gate {}
-
-impl Gate {
-    /// Counts one more, for a caller who has one already.
-    pub(super) fn get(&self) {
-        self.refs.fetch_add(1, ordering::Relaxed);
-    }
-
-    /// Counts one more unless the end has begun and all others are gone.
-    fn try_get(&self) -> bool {
-        let mut now = self.refs.load(ordering::Relaxed);
-        while now > 0 {
-            match self.refs.cmpxchg(now, now + 1, ordering::Full) {
-                Ok(_) => return true,
-                Err(other) => now = other,
-            }
-        }
-        false
-    }
-
-    /// Counts one less.
-    pub(super) fn put(&self) {
-        if self.refs.fetch_sub(1, ordering::Full) == 1 {
-            self.idle.complete_all();
-        }
-    }
-
-    /// Gives up the super block's own one and waits for the others.
-    fn close(&self) {
-        self.put();
-        self.idle.wait_for_completion();
-    }
 }
 
 /// What `s_fs_info` points to.
@@ -120,17 +67,9 @@ impl<T: FileSystem> Inner<T> {
     }
 
     fn new(data: T::Super, registration: &registration::Inner) -> Result<Pin<KBox<Self>>> {
-        let gate = Arc::pin_init(
-            pin_init!(Gate {
-                refs: Atomic::new(1),
-                idle <- Completion::new(),
-                sb: UnsafeCell::new(ptr::null_mut()),
-            }),
-            GFP_KERNEL,
-        )?;
         let inner = KBox::pin(
             Inner {
-                gate,
+                gate: Gate::new()?,
                 deferred: Opaque::zeroed(),
                 deferred_dentries: Opaque::zeroed(),
                 work: Opaque::uninit(),
@@ -566,8 +505,8 @@ pub(super) fn sget<T: FileSystem>(
             (*sb).s_fs_info = inner.cast();
             bindings::vfs_super_init(
                 sb,
-                &Vtable::<T::SuperOps>::TABLE,
-                dentry::table::<T::DentryOps>(),
+                super_ops::table::<T::SuperOps>(),
+                dentry_ops::table::<T::DentryOps>(),
             );
             (*sb).s_time_gran = 1;
             (*sb).s_maxbytes = bindings::MAX_LFS_FILESIZE;
@@ -648,155 +587,4 @@ pub(super) unsafe extern "C" fn kill_sb<T: FileSystem>(sb: *mut bindings::super_
     drop(unsafe { Pin::new_unchecked(KBox::from_raw(inner)) });
     // SAFETY: The type is that of a registration, which is in use until here.
     unsafe { registration::Inner::from_fs_type((*sb).s_type) }.end_use();
-}
-
-/// The operations of a super block.
-#[vtable]
-pub trait Operations: Sized {
-    /// The file system.
-    type Fs: FileSystem<SuperOps = Self>;
-
-    /// The super block is about to be killed: end all that holds or makes references
-    /// to it, its inodes and dentries. They are waited for next.
-    ///
-    /// Also called for a super block that never got a root.
-    fn pre_kill(sb: &SuperBlock<Self::Fs>);
-
-    /// All inodes and dentries are gone. Not called if there never was a root.
-    fn put_super(_data: &<Self::Fs as FileSystem>::Super) {}
-
-    /// An inode is evicted: its pages are gone, and no call on it comes any more
-    /// except from RCU walk. Release what it holds.
-    fn evict(_inode: &inode::Uncounted<Self::Fs>) {}
-
-    /// True if an inode without references shall not be kept.
-    ///
-    /// Called with the lock of the inode held.
-    fn drop_inode(_inode: &inode::Uncounted<Self::Fs>) -> bool {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Fills in what statfs(2) shows.
-    fn statfs(_dentry: &Dentry<Self::Fs>, _stat: &mut StatFs) -> Result {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Shows the mount options, each with a comma before it.
-    fn show_options(_root: &Dentry<Self::Fs>, _seq: &SeqFile) -> Result {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// `umount -f`: make all that waits for the server fail.
-    fn umount_begin(_sb: &SuperBlock<Self::Fs>) {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-}
-
-struct Vtable<O: Operations>(PhantomData<O>);
-
-impl<O: Operations> Vtable<O> {
-    const TABLE: bindings::super_operations = bindings::super_operations {
-        alloc_inode: Some(inode::alloc::<O::Fs>),
-        free_inode: Some(inode::free::<O::Fs>),
-        evict_inode: Some(Self::evict_inode),
-        drop_inode: if O::HAS_DROP_INODE {
-            Some(Self::drop_inode)
-        } else {
-            None
-        },
-        put_super: if O::HAS_PUT_SUPER {
-            Some(Self::put_super)
-        } else {
-            None
-        },
-        statfs: if O::HAS_STATFS {
-            Some(Self::statfs)
-        } else {
-            Some(bindings::simple_statfs)
-        },
-        show_options: if O::HAS_SHOW_OPTIONS {
-            Some(Self::show_options)
-        } else {
-            None
-        },
-        umount_begin: if O::HAS_UMOUNT_BEGIN {
-            Some(Self::umount_begin)
-        } else {
-            None
-        },
-        // SAFETY: All members are nullable pointers.
-        ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
-    };
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `evict_inode`.
-    unsafe extern "C" fn evict_inode(inode: *mut bindings::inode) {
-        // SAFETY: The VFS calls it once, for an inode of this file system that is being
-        // freed; the order is that of `evict` in C when there is no `evict_inode`, after
-        // the reads of netfs that still use the mapping have ended.
-        unsafe {
-            bindings::netfs_wait_for_outstanding_io(inode);
-            bindings::truncate_inode_pages_final(&raw mut (*inode).i_data);
-            if O::HAS_EVICT {
-                O::evict(inode::Uncounted::from_raw(inode));
-            }
-            bindings::clear_inode(inode);
-        }
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `drop_inode`.
-    unsafe extern "C" fn drop_inode(inode: *mut bindings::inode) -> c_int {
-        // SAFETY: The VFS calls it for an inode of this file system.
-        let inode = unsafe { inode::Uncounted::from_raw(inode) };
-        O::drop_inode(inode).into()
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `put_super`.
-    unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
-        // SAFETY: The VFS calls it from `kill_anon_super`, before the data is freed.
-        O::put_super(unsafe { SuperBlock::<O::Fs>::from_raw(sb) }.data());
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `statfs`.
-    unsafe extern "C" fn statfs(
-        dentry: *mut bindings::dentry,
-        buf: *mut kernel::bindings::kstatfs,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The VFS holds the dentry and gives a buffer.
-            let (dentry, buf) = unsafe { (Dentry::from_raw(dentry), StatFs::from_raw(buf)) };
-            O::statfs(dentry, buf)?;
-            Ok(0)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `show_options`.
-    unsafe extern "C" fn show_options(
-        seq: *mut bindings::seq_file,
-        root: *mut bindings::dentry,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: Both are valid for this call.
-            let (seq, root) = unsafe { (SeqFile::from_raw(seq), Dentry::from_raw(root)) };
-            O::show_options(root, seq)?;
-            Ok(0)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `umount_begin`.
-    unsafe extern "C" fn umount_begin(sb: *mut bindings::super_block) {
-        // SAFETY: The VFS holds the super block.
-        O::umount_begin(unsafe { SuperBlock::from_raw(sb) });
-    }
 }

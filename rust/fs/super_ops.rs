@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The operations of super blocks, as a trait and as a table.
+
+use super::stat::StatFs;
+use super::{inode, Dentry, FileSystem, SuperBlock};
+use crate::bindings;
+use core::marker::PhantomData;
+use kernel::error::from_result;
+use kernel::ffi::c_int;
+use kernel::prelude::*;
+use kernel::seq_file::SeqFile;
+
+/// The operations of a super block.
+#[vtable]
+pub trait Operations: Sized {
+    /// The file system.
+    type Fs: FileSystem<SuperOps = Self>;
+
+    /// The super block is about to be killed: end all that holds or makes references
+    /// to it, its inodes and dentries. They are waited for next.
+    ///
+    /// Also called for a super block that never got a root.
+    fn pre_kill(sb: &SuperBlock<Self::Fs>);
+
+    /// All inodes and dentries are gone. Not called if there never was a root.
+    fn put_super(_data: &<Self::Fs as FileSystem>::Super) {}
+
+    /// An inode is evicted: its pages are gone, and no call on it comes any more
+    /// except from RCU walk. Release what it holds.
+    fn evict(_inode: &inode::Uncounted<Self::Fs>) {}
+
+    /// True if an inode without references shall not be kept.
+    ///
+    /// Called with the lock of the inode held.
+    fn drop_inode(_inode: &inode::Uncounted<Self::Fs>) -> bool {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Fills in what statfs(2) shows.
+    fn statfs(_dentry: &Dentry<Self::Fs>, _stat: &mut StatFs) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Shows the mount options, each with a comma before it.
+    fn show_options(_root: &Dentry<Self::Fs>, _seq: &SeqFile) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// `umount -f`: make all that waits for the server fail.
+    fn umount_begin(_sb: &SuperBlock<Self::Fs>) {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// The table of `O`.
+pub(super) const fn table<O: Operations>() -> *const bindings::super_operations {
+    &Vtable::<O>::TABLE
+}
+
+struct Vtable<O: Operations>(PhantomData<O>);
+
+impl<O: Operations> Vtable<O> {
+    const TABLE: bindings::super_operations = bindings::super_operations {
+        alloc_inode: Some(inode::alloc::<O::Fs>),
+        free_inode: Some(inode::free::<O::Fs>),
+        evict_inode: Some(Self::evict_inode),
+        drop_inode: if O::HAS_DROP_INODE {
+            Some(Self::drop_inode)
+        } else {
+            None
+        },
+        put_super: if O::HAS_PUT_SUPER {
+            Some(Self::put_super)
+        } else {
+            None
+        },
+        statfs: if O::HAS_STATFS {
+            Some(Self::statfs)
+        } else {
+            Some(bindings::simple_statfs)
+        },
+        show_options: if O::HAS_SHOW_OPTIONS {
+            Some(Self::show_options)
+        } else {
+            None
+        },
+        umount_begin: if O::HAS_UMOUNT_BEGIN {
+            Some(Self::umount_begin)
+        } else {
+            None
+        },
+        // SAFETY: All members are nullable pointers.
+        ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+    };
+
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `evict_inode`.
+    unsafe extern "C" fn evict_inode(inode: *mut bindings::inode) {
+        // SAFETY: The VFS calls it once, for an inode of this file system that is being
+        // freed; the order is that of `evict` in C when there is no `evict_inode`, after
+        // the reads of netfs that still use the mapping have ended.
+        unsafe {
+            bindings::netfs_wait_for_outstanding_io(inode);
+            bindings::truncate_inode_pages_final(&raw mut (*inode).i_data);
+            if O::HAS_EVICT {
+                O::evict(inode::Uncounted::from_raw(inode));
+            }
+            bindings::clear_inode(inode);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `drop_inode`.
+    unsafe extern "C" fn drop_inode(inode: *mut bindings::inode) -> c_int {
+        // SAFETY: The VFS calls it for an inode of this file system.
+        let inode = unsafe { inode::Uncounted::from_raw(inode) };
+        O::drop_inode(inode).into()
+    }
+
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `put_super`.
+    unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
+        // SAFETY: The VFS calls it from `kill_anon_super`, before the data is freed.
+        O::put_super(unsafe { SuperBlock::<O::Fs>::from_raw(sb) }.data());
+    }
+
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `statfs`.
+    unsafe extern "C" fn statfs(
+        dentry: *mut bindings::dentry,
+        buf: *mut kernel::bindings::kstatfs,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS holds the dentry and gives a buffer.
+            let (dentry, buf) = unsafe { (Dentry::from_raw(dentry), StatFs::from_raw(buf)) };
+            O::statfs(dentry, buf)?;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `show_options`.
+    unsafe extern "C" fn show_options(
+        seq: *mut bindings::seq_file,
+        root: *mut bindings::dentry,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: Both are valid for this call.
+            let (seq, root) = unsafe { (SeqFile::from_raw(seq), Dentry::from_raw(root)) };
+            O::show_options(root, seq)?;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `umount_begin`.
+    unsafe extern "C" fn umount_begin(sb: *mut bindings::super_block) {
+        // SAFETY: The VFS holds the super block.
+        O::umount_begin(unsafe { SuperBlock::from_raw(sb) });
+    }
+}
