@@ -6,9 +6,9 @@
 //! Type state only where the VFS has it: [`Unhashed`] is what `lookup` gets, [`InLookup`]
 //! what readdir may add; both become a [`Dentry`] when they are spliced into the tree.
 
+pub use super::dentry_ops::Operations;
 use super::inode::{self, Inode, InodeRef};
 use super::{FileSystem, SuperBlock};
-pub use super::dentry_ops::Operations;
 use crate::bindings;
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, MaybeUninit};

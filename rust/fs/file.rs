@@ -91,7 +91,8 @@ impl Outcome {
             self.queued.set(true);
         }
         to_result(ret.min(0) as c_int)?;
-        self.given.set(self.given.get().saturating_add(ret as usize));
+        self.given
+            .set(self.given.get().saturating_add(ret as usize));
         Ok(ret as usize)
     }
 
