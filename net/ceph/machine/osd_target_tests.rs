@@ -11,11 +11,13 @@ mod tests {
     use crate::crush::map::{CrushMap, Tunables, ITEM_NONE};
     use crate::crush::mapper::do_rule;
     use crate::crush::placement::is_split;
+    use crate::errno::eopnotsupp;
+    use crate::wire::decode::Decoder;
     use crate::wire::encode::Encoder;
     use crate::wire::osd::{flag, SpgId};
     use crate::wire::osdmap::{flags, osd_state, OsdMap};
     use crate::wire::osdmap_inc::Incremental;
-    use crate::wire::osdmap_pool::PgId;
+    use crate::wire::osdmap_pool::{PgId, Pool};
     use crate::wire::types::{AddrType, AddrVec, EntityAddr};
     use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -72,7 +74,20 @@ mod tests {
     }
 
     fn pool(e: &mut Encoder, kind: u8, rule: u8, pg_num: u32, read_tier: i64) -> Result {
-        e.versioned(14, 5, |e| {
+        pool_of((14, 5), e, kind, rule, pg_num, read_tier)
+    }
+
+    /// As a release encodes it that knows of fields up to a version; what is beyond
+    /// those that we read is noise.
+    fn pool_of(
+        (version, compat): (u8, u8),
+        e: &mut Encoder,
+        kind: u8,
+        rule: u8,
+        pg_num: u32,
+        read_tier: i64,
+    ) -> Result {
+        e.versioned(version, compat, |e| {
             e.u8(kind)?
                 .u8(2)?
                 .u8(rule)?
@@ -88,8 +103,89 @@ mod tests {
                 .bytes(&[0; 12])?
                 .bytes(&[0; 32])?;
             e.blob(b"profile")?;
+            for (since, size) in [
+                (15, 4),
+                (16, 4),
+                (17, 8),
+                (19, 4),
+                (20, 4),
+                (21, 1),
+                (22, 1),
+                (23, 8),
+            ] {
+                if version >= since {
+                    e.bytes(&[9; 8][..size])?;
+                }
+            }
+            if version >= 24 {
+                e.versioned(2, 1, |e| e.u32(0).map(|_| ()))?;
+            }
+            if version >= 25 {
+                e.u32(77)?;
+            }
+            for _ in 25..version {
+                e.bytes(&[0xee; 5])?;
+            }
             Ok(())
         })?;
+        Ok(())
+    }
+
+    #[test]
+    fn pools_of_all_releases() -> Result {
+        // Up to Quincy, Reef, Squid and Tentacle, and what nobody has thought of.
+        for version in [14, 15, 16, 24, 25, 29, 30, 31, 32, 255] {
+            let mut e = Encoder::new();
+            pool_of((version, 9), &mut e, 1, 7, 32, 5)?;
+            e.u32(0xabcd)?;
+            let mut d = Decoder::new(e.as_slice());
+            let pool = Pool::decode(4, &mut d)?;
+            assert_eq!((pool.crush_rule, pool.pg_num, pool.read_tier), (7, 32, 5));
+            let since = match version {
+                ..15 => 0,
+                15..25 => 0x0909_0909,
+                _ => 77,
+            };
+            assert_eq!((pool.last_force_resend, d.u32()?), (since, 0xabcd));
+        }
+        let mut e = Encoder::new();
+        pool_of((32, 10), &mut e, 1, 7, 32, 5)?;
+        let refused = Pool::decode(4, &mut Decoder::new(e.as_slice())).err();
+        assert_eq!(refused, Some(eopnotsupp()));
+        let mut e = Encoder::new();
+        pool_of((13, 5), &mut e, 1, 7, 32, 5)?;
+        assert!(Pool::decode(4, &mut Decoder::new(e.as_slice())).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn maps_of_all_releases() -> Result {
+        let pg = PgId {
+            pool: DATA,
+            seed: 3,
+        };
+        let primaries = |e: &mut Encoder| -> Result {
+            e.u32(1)?;
+            pg.encode(e)?;
+            e.i32(2)?;
+            Ok(())
+        };
+        // Nautilus to Quincy; Reef on, for those who know of such primaries; later.
+        for version in [8, 9, 10, 11, 255] {
+            let map = OsdMap::decode(&full_of(version, 0, 8, primaries)?)?;
+            assert_eq!((map.epoch, map.pools().len()), (10, 3));
+            assert_eq!(map.pg_upmap_primaries().is_empty(), version < 10);
+            for version in [7, 8, 9, 10, 255] {
+                let next = apply(&map, &incremental_of(version, 11, &[(1, 0)], &[])?)?;
+                assert_eq!((next.epoch, next.osd_is_up(1)), (11, false));
+            }
+        }
+        assert!(OsdMap::decode(&full_of(7, 0, 8, primaries)?).is_err());
+        assert!(Incremental::decode(&incremental_of(6, 11, &[], &[])?).is_err());
+        // One that only a newer client understands.
+        let mut e = Encoder::new();
+        e.versioned(9, 8, |_| Ok(()))?;
+        assert_eq!(OsdMap::decode(e.as_slice()).err(), Some(eopnotsupp()));
         Ok(())
     }
 
@@ -100,7 +196,17 @@ mod tests {
     }
 
     fn full(map_flags: u32, pg_num: u32) -> Result<KVVec<u8>> {
-        wrapped(9, |e| {
+        full_of(9, map_flags, pg_num, |_| Ok(()))
+    }
+
+    /// With `primaries` in a version that has them, and noise after what we know.
+    fn full_of(
+        version: u8,
+        map_flags: u32,
+        pg_num: u32,
+        primaries: impl Fn(&mut Encoder) -> Result,
+    ) -> Result<KVVec<u8>> {
+        wrapped(version, |e| {
             e.bytes(&[7; 16])?
                 .u32(10)?
                 .bytes(&[0; 16])?
@@ -126,20 +232,32 @@ mod tests {
                 AddrVec::encode_one(&addr(osd), e)?;
             }
             e.u32(0)?.u32(0)?.u32(0)?.blob(&crush(0)?)?;
-            e.u32(0)?
-                .u32(0)?
-                .u32(0)?
-                .u32(1)?
-                .u32(0)?
-                .u32(0)?
-                .bytes(&[0; 16])?;
+            e.u32(0)?.u32(0)?.u32(0)?.u32(1)?.u32(0)?.u32(0)?;
+            if version >= 9 {
+                e.bytes(&[0; 16])?;
+            }
+            if version >= 10 {
+                primaries(e)?;
+            }
+            for _ in 10..version {
+                e.bytes(&[0xee; 5])?;
+            }
             Ok(())
         })
     }
 
     /// What changes: an OSD's state flips, a group's acting set.
     fn incremental(epoch: u32, flip: &[(i32, u32)], temp: &[(PgId, &[i32])]) -> Result<KVVec<u8>> {
-        wrapped(8, |e| {
+        incremental_of(8, epoch, flip, temp)
+    }
+
+    fn incremental_of(
+        version: u8,
+        epoch: u32,
+        flip: &[(i32, u32)],
+        temp: &[(PgId, &[i32])],
+    ) -> Result<KVVec<u8>> {
+        wrapped(version, |e| {
             e.bytes(&[7; 16])?.u32(epoch)?.u64(0)?.i64(-1)?.i32(-1)?;
             e.u32(0)?.u32(0)?.i32(-1)?.u32(0)?.u32(0)?.u32(0)?.u32(0)?;
             e.length(flip.len())?;
@@ -158,7 +276,15 @@ mod tests {
             for _ in 0..10 {
                 e.u32(0)?;
             }
-            e.bytes(&[0; 16])?;
+            if version >= 8 {
+                e.bytes(&[0; 16])?;
+            }
+            if version >= 9 {
+                e.u32(0)?.u32(0)?;
+            }
+            for _ in 9..version {
+                e.bytes(&[0xee; 5])?;
+            }
             Ok(())
         })
     }

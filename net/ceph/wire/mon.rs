@@ -234,6 +234,49 @@ mod tests {
     }
 
     #[test]
+    fn replies_round_trip() -> Result {
+        let mut e = Encoder::new();
+        e.bytes(&[1; 16])?.u64(9)?;
+        for number in [100, 60, 40, 7] {
+            e.u64(number)?;
+        }
+        let statfs = Statfs {
+            kb: 100,
+            kb_used: 60,
+            kb_avail: 40,
+            num_objects: 7,
+        };
+        assert_eq!(Statfs::decode(e.as_slice()), Ok(statfs));
+        let mut e = Encoder::new();
+        // Since Quincy also the oldest version.
+        e.u64(5)?.u64(77)?.u64(3)?;
+        assert_eq!(get_version_reply(e.as_slice()), Ok((5, 77)));
+        let mut e = Encoder::new();
+        header(&mut e)?.i32(-22)?.blob(b"no such command")?;
+        assert_eq!(command_ack(e.as_slice()), Ok(-22));
+        let mut e = Encoder::new();
+        e.u32(300)?.bytes(&[4; 16])?;
+        assert_eq!(subscribe_ack(e.as_slice()), Ok((300, Fsid([4; 16]))));
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(not(CONFIG_RUST))]
+    fn memory_is_bounded() -> Result {
+        use kernel::host::check_decoder;
+        check_decoder(&[0; 56], Statfs::decode);
+        check_decoder(&[0; 20], subscribe_ack);
+        check_decoder(&[0; 24], get_version_reply);
+        check_decoder(&[0; 30], command_ack);
+        let mut e = Encoder::new();
+        e.u32(2)?.i32(0)?.u64(4)?.blob(&[7; 50])?.blob(b"text")?;
+        check_decoder(e.as_slice(), |b| {
+            AuthReply::decode(b).map(|r| r.payload.len())
+        });
+        Ok(())
+    }
+
+    #[test]
     fn sizes_of_requests() -> Result {
         let fsid = Fsid([1; 16]);
         assert_eq!(statfs(&fsid, None)?.len(), 43);

@@ -473,6 +473,10 @@ mod tests {
     #[cfg(not(CONFIG_RUST))]
     fn memory_is_bounded() -> Result {
         kernel::host::check_decoder(&reply(Some(b""))?, |b| OsdOpReply::decode(b, 8, b"ns"));
+        let mut e = Encoder::new();
+        e.bytes(&[1; 16])?.u32(2)?.u32(8)?.blob(b"inc")?;
+        e.u32(9)?.blob(b"inc")?.u32(1)?.u32(9)?.blob(b"full")?;
+        kernel::host::check_decoder(e.as_slice(), |b| OsdMaps::decode(b).map(|m| m.full.len()));
         Ok(())
     }
 }

@@ -261,6 +261,51 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(CONFIG_RUST))]
+    fn memory_is_bounded() -> Result {
+        let bytes = message(object(b"b", 4), object(b"d", 4))?;
+        kernel::host::check_decoder(&bytes, |b| {
+            let mut copy = KVVec::new();
+            copy.extend_from_slice(b, GFP_KERNEL)?;
+            let backoff = Backoff::decode(copy)?;
+            backoff.acknowledge().map(drop)
+        });
+        Ok(())
+    }
+
+    #[test]
+    fn names_in_debugfs() {
+        use core::fmt::Write;
+        struct Text([u8; 64], usize);
+        impl Write for Text {
+            fn write_str(&mut self, s: &str) -> fmt::Result {
+                for byte in s.bytes() {
+                    *self.0.get_mut(self.1).ok_or(fmt::Error)? = byte;
+                    self.1 += 1;
+                }
+                Ok(())
+            }
+        }
+        let min = HObject {
+            pool: i64::MIN,
+            ..HObject::default()
+        };
+        let max = HObject {
+            is_max: true,
+            ..HObject::default()
+        };
+        for (object, want) in [
+            (object(b"a:b", 1), "2:80000000:::a%3ab:head"),
+            (min, "MIN"),
+            (max, "MAX"),
+        ] {
+            let mut text = Text([0; 64], 0);
+            assert!(write!(text, "{object}").is_ok());
+            assert_eq!(text.0.get(..text.1), Some(want.as_bytes()));
+        }
+    }
+
+    #[test]
     fn a_block_and_its_acknowledgement() -> Result {
         let bytes = message(object(b"b", 4), object(b"d", 4))?;
         for len in 0..bytes.len() {

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0
+"""proxied.py SECONDS PORTS TARGET SOURCE OPTIONS: mounts in a network namespace in which the
+cluster's addresses are those of a proxy that damages what the daemons say: one bit after
+every few hundred kilobytes, and now and then one of a handshake. /lab/run/proxy.stop ends
+it; /lab/run/proxy.damaged counts."""
+import ctypes
+import os
+import queue
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+CLONE_NEWNET = 0x40000000
+ADDRESSES = ("10.77.0.1", "10.77.0.2", "10.77.0.3")
+wanted = queue.Queue()
+random.seed(7)
+damaged = 0
+
+
+def connector():
+    """Its thread stays in the namespace that reaches the daemons."""
+    while True:
+        client, address = wanted.get()
+        try:
+            server = socket.create_connection(address, 10)
+            server.settimeout(None)
+        except OSError:
+            client.close()
+            continue
+        threading.Thread(target=relay, args=(client, server, False), daemon=True).start()
+        threading.Thread(target=relay, args=(server, client, True), daemon=True).start()
+
+
+def relay(source, target, damage):
+    global damaged
+    left = random.randrange(400) if damage and random.random() < 0.1 else random.randrange(2000, 600_000)
+    try:
+        while data := source.recv(65536):
+            if damage and left < len(data):
+                data = bytearray(data)
+                data[left] ^= 1 << random.randrange(8)
+                damaged += 1
+                left += random.randrange(100_000, 600_000)
+                with open("/lab/run/proxy.damaged", "w") as f:
+                    f.write(str(damaged))
+            left -= len(data)
+            target.sendall(data)
+    except OSError:
+        pass
+    for s in (source, target):
+        try:
+            s.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def listen(address):
+    s = socket.create_server(address, backlog=64)
+    while True:
+        wanted.put((s.accept()[0], address))
+
+
+seconds, ports, target, source, options = sys.argv[1:]
+threading.Thread(target=connector, daemon=True).start()
+time.sleep(0.2)
+if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+    sys.exit("unshare failed")
+up = "ip link set lo up" + "".join(f"; ip addr add {a}/32 dev lo" for a in ADDRESSES)
+subprocess.run(["sh", "-c", up], check=True)
+for where in [(a, 3300) for a in ADDRESSES] + [(ADDRESSES[0], int(p)) for p in ports.split(",")]:
+    threading.Thread(target=listen, args=(where,), daemon=True).start()
+time.sleep(0.2)
+subprocess.run(["mount", "-i", "-t", "ceph", source, target, "-o", options], check=True)
+open("/lab/run/proxy.ready", "w").close()
+end = time.monotonic() + float(seconds)
+while time.monotonic() < end and not os.path.exists("/lab/run/proxy.stop"):
+    time.sleep(0.1)
+for _ in range(50):
+    if subprocess.run(["umount", target], check=False).returncode == 0:
+        break
+    time.sleep(0.2)
+os._exit(0)
