@@ -333,15 +333,20 @@ impl List<'_> {
     }
 }
 
-/// Text with white space, commas and backslashes as octal numbers.
+/// Text with white space, commas, backslashes, and what is no text, as octal numbers.
 struct Escaped<'a>(&'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0 {
-            match byte {
-                b',' | b' ' | b'\t' | b'\n' | b'\\' | 0x80.. => write!(f, "\\{byte:03o}")?,
-                _ => f.write_char(char::from(*byte))?,
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    ',' | ' ' | '\t' | '\n' | '\\' => write!(f, "\\{:03o}", u32::from(c))?,
+                    _ => f.write_char(c)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\{byte:03o}")?;
             }
         }
         Ok(())
@@ -492,7 +497,7 @@ mod tests {
     fn shown_as_they_were_given() {
         let mut options = Options::new();
         for (name, value) in [
-            ("name", Some("a user")),
+            ("name", Some("a usér")),
             ("secret", Some("AQBQ6IVh8L2cIBAAQ1mq2fOJPo2iQEdH0Lz5tA==")),
             ("crush_location", Some("rack:r1|host:h1")),
             ("ms_mode", Some("prefer-crc")),
@@ -503,7 +508,7 @@ mod tests {
             assert_eq!(options.parse(name, value), Ok(()));
         }
         let text = shown(&options, true);
-        let want: &[u8] = b"name=a\\040user,secret=<hidden>,crush_location=host:h1|rack:r1,\
+        let want: &[u8] = b"name=a\\040us\xc3\xa9r,secret=<hidden>,crush_location=host:h1|rack:r1,\
             ms_mode=prefer-crc,nocrc,abort_on_full,mount_timeout=16";
         assert_eq!(&text.0[..text.1], want);
         assert_eq!(shown(&Options::new(), true).1, 0);

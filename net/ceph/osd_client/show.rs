@@ -38,16 +38,55 @@ impl fmt::Display for Arrow {
     }
 }
 
-/// Bytes of a name; what is not printable as `%pE` of printk.
+/// Bytes of a name; what is not printable as `%pE` of printk has it.
 struct Name<'a>(&'a [u8]);
+
+impl Name<'_> {
+    fn escape(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+        for byte in bytes {
+            match byte {
+                b'\n' => f.write_str("\\n"),
+                b'\r' => f.write_str("\\r"),
+                b'\t' => f.write_str("\\t"),
+                0x0b => f.write_str("\\v"),
+                0x0c => f.write_str("\\f"),
+                0x07 => f.write_str("\\a"),
+                0x1b => f.write_str("\\e"),
+                0 => f.write_str("\\0"),
+                _ => write!(f, "\\{byte:03o}"),
+            }?;
+        }
+        Ok(())
+    }
+}
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0 {
-            match byte {
-                b' '..=b'~' => write!(f, "{}", char::from(*byte))?,
-                _ => write!(f, "\\{byte:03o}")?,
+        // The kernel takes the upper half of Latin-1 for printable.
+        let printable = |byte: &u8| matches!(byte, b' '..=b'~' | 0xa0..);
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                let mut buf = [0; 4];
+                let text = c.encode_utf8(&mut buf);
+                match text.as_bytes().iter().all(printable) {
+                    true => f.write_str(text)?,
+                    false => Self::escape(f, text.as_bytes())?,
+                }
             }
+            Self::escape(f, chunk.invalid())?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a name as they are, as `%s` has them, if they are text.
+struct Text<'a>(&'a [u8]);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            Name::escape(f, chunk.invalid())?;
         }
         Ok(())
     }
@@ -87,7 +126,7 @@ impl OsdClient {
                 "pool {} '{}' type {} size {} min_size {} pg_num {} pg_num_mask {} flags {:#x} \
                 lfor {} read_tier {} write_tier {}\n",
                 pool.id,
-                Name(map.pool_name(pool.id).unwrap_or(b"")),
+                Text(map.pool_name(pool.id).unwrap_or(b"")),
                 pool.kind.0,
                 pool.size,
                 pool.min_size,
