@@ -98,6 +98,8 @@ pub(crate) fn bad_method(tell: bool, peer: &str, bad: &AuthBadMethod) -> Error {
             "mode 'crc' not allowed by {peer}, which insists on 'secure': this client does not \
             support that yet, set ms_client_mode and ms_service_mode to allow crc\n"
         );
+    } else if tell {
+        error!("auth protocol '{protocol}' is not taken by {peer}, though it is said to be allowed\n");
     }
     EACCES
 }

@@ -145,9 +145,9 @@ impl MonClient {
         Ok(())
     }
 
-    fn command(&self, text: &str) -> Result {
+    fn command(&self, text: &[u8]) -> Result {
         let query = self.ask("command", kind::MON_COMMAND, 1, None, |_, fsid| {
-            mon::command(fsid, text.as_bytes())
+            mon::command(fsid, text)
         })?;
         match self.wait(&query)? {
             Answer::Command(0) => Ok(()),
@@ -163,14 +163,7 @@ impl MonClient {
     ///
     /// The monitors' answer, or as [`statfs`](Self::statfs).
     pub fn blocklist_add(&self, addr: &EntityAddr) -> Result {
-        let command = |word: &str| -> Result {
-            let sock = addr.sock.ok_or(EINVAL)?;
-            let text = kernel::str::CString::try_from_fmt(format_args!(
-                "{{ \"prefix\": \"osd {word}\", \"{word}op\": \"add\", \"addr\": \"{sock}/{}\" }}",
-                addr.nonce
-            ))?;
-            self.command(text.to_str().map_err(|_| EINVAL)?)
-        };
+        let command = |word| self.command(&mon::blocklist_add(word, addr)?);
         match command("blocklist") {
             // Monitors before Pacific know it by its old name.
             Err(error) if error == EINVAL => command("blacklist")?,

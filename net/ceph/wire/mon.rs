@@ -2,9 +2,14 @@
 //! Messages between a client and the monitors (Ceph: src/messages/M*.h).
 //!
 //! Each function makes or reads the front of one message.
+use core::fmt;
 use kernel::prelude::*;
 
-use super::{decode::Decoder, encode::Encoder, types::Fsid};
+use super::{
+    decode::Decoder,
+    encode::Encoder,
+    types::{EntityAddr, Fsid},
+};
 use crate::errno::ebadmsg;
 
 /// Message types (`CEPH_MSG_*`) to and from a monitor.
@@ -91,7 +96,7 @@ pub fn subscribe(items: &[SubscribeItem<'_>]) -> Result<KVVec<u8>> {
             e.bytes(item.name.as_bytes())?;
             if let Some(fs) = item.fs {
                 e.u8(b'.')?;
-                decimal(e, fs)?;
+                text(e, format_args!("{fs}"))?;
             }
             Ok(())
         })?;
@@ -100,17 +105,16 @@ pub fn subscribe(items: &[SubscribeItem<'_>]) -> Result<KVVec<u8>> {
     Ok(e.into_vec())
 }
 
-/// Adds a number as text.
-fn decimal(e: &mut Encoder, number: i32) -> Result {
-    use core::fmt::Write;
+/// Adds text.
+fn text(e: &mut Encoder, text: fmt::Arguments<'_>) -> Result {
     struct Out<'a>(&'a mut Encoder);
-    impl Write for Out<'_> {
-        fn write_str(&mut self, s: &str) -> core::fmt::Result {
-            self.0.bytes(s.as_bytes()).map_err(|_| core::fmt::Error)?;
+    impl fmt::Write for Out<'_> {
+        fn write_str(&mut self, s: &str) -> fmt::Result {
+            self.0.bytes(s.as_bytes()).map_err(|_| fmt::Error)?;
             Ok(())
         }
     }
-    write!(Out(e), "{number}").map_err(|_| ENOMEM)
+    fmt::write(&mut Out(e), text).map_err(|_| ENOMEM)
 }
 
 /// Takes `MMonSubscribeAck`: for how many seconds the subscription is valid, and
@@ -177,6 +181,25 @@ pub fn get_version_reply(front: &[u8]) -> Result<(u64, u64)> {
 pub fn command(fsid: &Fsid, text: &[u8]) -> Result<KVVec<u8>> {
     let mut e = Encoder::new();
     header(&mut e)?.bytes(&fsid.0)?.u32(1)?.blob(text)?;
+    Ok(e.into_vec())
+}
+
+/// The command that has the OSDs refuse the client at an address; monitors before
+/// Pacific know it by another `word` than "blocklist".
+///
+/// # Errors
+///
+/// [`EINVAL`] if the address is blank, `ENOMEM`.
+pub fn blocklist_add(word: &str, addr: &EntityAddr) -> Result<KVVec<u8>> {
+    let sock = addr.sock.ok_or(EINVAL)?;
+    let nonce = addr.nonce;
+    let mut e = Encoder::new();
+    text(
+        &mut e,
+        format_args!(
+            "{{ \"prefix\": \"osd {word}\", \"{word}op\": \"add\", \"addr\": \"{sock}/{nonce}\" }}"
+        ),
+    )?;
     Ok(e.into_vec())
 }
 
@@ -273,6 +296,38 @@ mod tests {
         check_decoder(e.as_slice(), |b| {
             AuthReply::decode(b).map(|r| r.payload.len())
         });
+        Ok(())
+    }
+
+    #[test]
+    fn commands() -> Result {
+        use crate::wire::monmap::parse_addrs;
+        use crate::wire::types::AddrType;
+        for (text, want) in [
+            (
+                "10.77.0.99:0",
+                &br#"{ "prefix": "osd blocklist", "blocklistop": "add", "addr": "10.77.0.99:3300/77" }"#[..],
+            ),
+            (
+                "[fd00::1]:17",
+                &br#"{ "prefix": "osd blocklist", "blocklistop": "add", "addr": "[fd00::1]:17/77" }"#[..],
+            ),
+        ] {
+            let addr = EntityAddr {
+                kind: AddrType::ANY,
+                nonce: 77,
+                sock: parse_addrs(text, ',', 1)?.first().copied(),
+            };
+            let text = blocklist_add("blocklist", &addr)?;
+            assert_eq!(&text[..], want);
+            // Header, cluster, one string.
+            let front = command(&Fsid([3; 16]), &text)?;
+            let mut d = Decoder::new(&front);
+            skip_header(&mut d)?;
+            assert_eq!((Fsid::decode(&mut d)?, d.u32()?), (Fsid([3; 16]), 1));
+            assert_eq!((d.blob()?, d.is_empty()), (want, true));
+        }
+        assert!(blocklist_add("blocklist", &EntityAddr::BLANK).is_err());
         Ok(())
     }
 

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Pools that are not simply there: cache tiers, too few replicas; epochs to wait for."""
+"""Pools that are not simply there: cache tiers, too few replicas; epochs to wait for;
+other authentication."""
 
+import json
 import os
 import re
 import time
 
 from long_6_more import sha
 from run import M
+from test_1_options import NEW, check_mount, fails
 from test_4_kernel import folder
-from test_6_cluster_client import frozen
+from test_6_cluster_client import configured, frozen
 
 
 def set_pool(t, pool, **options):
     for var, val in options.items():
-        t.cluster.mon("osd pool set", pool=pool, var=var, val=str(val))
+        t.cluster.mon("osd pool set", pool=pool, var=var, val=str(val), yes_i_really_mean_it=True)
 
 
 def test_cache_tier(t):
@@ -23,7 +26,7 @@ def test_cache_tier(t):
     t.cluster.mon("osd pool application set", pool="hot", app="cephfs", key="data", value="cephfs")
     set_pool(t, "hot", hit_set_type="bloom", hit_set_count=1, hit_set_period=600, target_max_bytes=1 << 30)
     t.cluster.mon("osd tier add", pool="cephfs_data", tierpool="hot")
-    t.cluster.mon("osd tier cache-mode", pool="hot", mode="writeback")
+    t.cluster.mon("osd tier cache-mode", pool="hot", mode="writeback", yes_i_really_mean_it=True)
     t.ensure_mounted()
     path = f"{t.fuse.path}/tiered"
     data = os.urandom(3 << 20)
@@ -105,3 +108,29 @@ def test_epoch_barrier(t):
     t.equal(t.ok(f"cat {M}/barrier"), "x", "content")
     epoch, barrier = map(int, re.search(r"epoch (\d+) barrier (\d+)", t.ok(f"cat {d}/osdmap")).groups())
     t.check(0 < barrier <= epoch, f"epoch {epoch}, barrier {barrier}")
+
+
+def test_monitor_that_takes_no_key(t):
+    if not t.rust:
+        t.skip("the C client says something else")
+    t.umount_all()
+    with configured(t, "mon.a", auth_service_required="none"):
+        fails(t, NEW, t.options(mon_addr="10.77.0.1:3300"), "EHOSTUNREACH",
+              ["'cephx' not allowed", "without a key"], 0, 5)
+
+
+def test_authentication_none(t):
+    """A cluster that takes clients without a key; all kinds of daemons are talked to."""
+    t.umount_all()
+    mark = t.g.mark()
+    t.equal(t.mount2(NEW, t.options(secret=None))[0], "EHOSTUNREACH", "without a key")
+    if t.rust:
+        t.check("mount with a key" in t.g.dmesg(mark), f"dmesg: {t.g.dmesg(mark)}")
+    names = [n for kind in ("mon", "osd", "mds") for n in t.cluster.names(kind)]
+    with configured(t, *names, auth_service_required="cephx, none"):
+        t.equal(t.mount2(NEW, t.options(secret=None))[0], "OK", "mount")
+        check_mount(t)
+        t.equal(t.ok(f"sha256sum <{M}/tree/d1/f1").split()[0],
+                json.load(open(t.manifest))["tree/d1/f1"]["sha256"], "content")
+        t.ok(f"df {M}")
+        t.umount()

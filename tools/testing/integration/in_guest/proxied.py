@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """proxied.py SECONDS PORTS TARGET SOURCE OPTIONS: mounts in a network namespace in which the
-cluster's addresses are those of a proxy that damages what the daemons say: one bit after
-every few hundred kilobytes, and now and then one of a handshake. /lab/run/proxy.stop ends
+cluster's addresses are those of a proxy that damages what the daemons say: one bit in
+some megabytes, and now and then one of a handshake. /lab/run/proxy.stop ends
 it; /lab/run/proxy.damaged counts."""
 import ctypes
 import os
@@ -36,14 +36,16 @@ def connector():
 
 def relay(source, target, damage):
     global damaged
-    left = random.randrange(400) if damage and random.random() < 0.1 else random.randrange(2000, 600_000)
+    # Not so often that a reply of 4 MiB would never come through.
+    left = random.choice((500, 100_000, 4 << 20, 8 << 20))
+    left = random.randrange(left) if damage else 0
     try:
         while data := source.recv(65536):
             if damage and left < len(data):
                 data = bytearray(data)
                 data[left] ^= 1 << random.randrange(8)
                 damaged += 1
-                left += random.randrange(100_000, 600_000)
+                left += 8 << 20
                 with open("/lab/run/proxy.damaged", "w") as f:
                     f.write(str(damaged))
             left -= len(data)
