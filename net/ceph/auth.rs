@@ -99,7 +99,9 @@ pub(crate) fn bad_method(tell: bool, peer: &str, bad: &AuthBadMethod) -> Error {
             support that yet, set ms_client_mode and ms_service_mode to allow crc\n"
         );
     } else if tell {
-        error!("auth protocol '{protocol}' is not taken by {peer}, though it is said to be allowed\n");
+        error!(
+            "auth protocol '{protocol}' is not taken by {peer}, though it is said to be allowed\n"
+        );
     }
     EACCES
 }

@@ -37,21 +37,25 @@
 //! an action wants an answer, nothing is read. WAIT is meant for peers that
 //! connect to each other; a client that gets it has a fault.
 //!
+//! What happens before a session is open is in `msgr2_handshake.rs`.
+//!
 //! Bytes to send gather in [`Machine::take_output`]. Segments of messages go past
 //! the machine in that direction, diverted data in the other.
 use kernel::prelude::*;
 
 pub use super::msgr2_reader::{Body, Fault, Segments};
 use super::msgr2_reader::{Item, Reader};
-use crate::errno::{eaddrnotavail, eprotonosupport};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::msgr2::{
-    banner, client_addr, control_frame, keepalive, message_head, msgr2_addr, AuthBadMethod,
-    AuthDone, AuthRequest, ClientIdent, Crypto, Hello, MessageHead, ServerIdent, SessionReconnect,
-    Tag, FEATURE_REVISION_1, IDENT_LOSSY, SIGNATURE_LEN,
+    banner, control_frame, keepalive, message_head, AuthBadMethod, Crypto, MessageHead, Tag,
+    FEATURE_REVISION_1, SIGNATURE_LEN,
 };
-use crate::wire::types::{EntityAddr, EntityName, EntityType, Timespec};
+use crate::wire::types::{EntityAddr, EntityName, Timespec};
+
+#[path = "../machine/msgr2_handshake.rs"]
+mod handshake;
+pub use handshake::Identity;
 
 /// Where the handshake stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,23 +122,6 @@ pub enum Action {
     Acked(u64),
     /// The server answers the keepalive of this time.
     KeepaliveAck(Timespec),
-}
-
-/// Who the client is, for CLIENT_IDENT and SESSION_RECONNECT.
-#[derive(Clone, Copy, Debug)]
-pub struct Identity {
-    /// The client's address.
-    pub addr: EntityAddr,
-    /// The client's number.
-    pub global_id: u64,
-    /// Number of this attempt among all of the client's.
-    pub global_seq: u64,
-    /// A random number, not 0: name of a session that begins.
-    pub cookie: u64,
-    /// Features that the client knows.
-    pub supported: u64,
-    /// Features that the client needs.
-    pub required: u64,
 }
 
 /// What outlives a socket.
@@ -305,102 +292,6 @@ impl Machine {
         self.receiving.is_some()
     }
 
-    /// Answers [`Action::Hello`] and [`Action::BadMethod`].
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, [`E2BIG`].
-    pub fn auth_request(&mut self, crypto: &impl Crypto, request: &AuthRequest) -> Result {
-        if self.state == State::Method {
-            self.control(crypto, Tag::AuthRequest, |e| request.encode(e))?;
-            self.state = State::Auth;
-        }
-        Ok(())
-    }
-
-    /// Answers [`Action::AuthMore`].
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, [`E2BIG`].
-    pub fn auth_more(&mut self, crypto: &impl Crypto, payload: &[u8]) -> Result {
-        if self.state == State::AuthMore {
-            self.control(crypto, Tag::AuthRequestMore, |e| {
-                e.blob(payload).map(|_| ())
-            })?;
-            self.state = State::Auth;
-        }
-        Ok(())
-    }
-
-    /// Answers [`Action::AuthDone`]; `key` signs the handshake, and is empty if the
-    /// method has no keys.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub fn auth_done(&mut self, crypto: &impl Crypto, key: &[u8]) -> Result {
-        if self.state != State::AuthDone {
-            return Ok(());
-        }
-        let mut ours = [0; SIGNATURE_LEN];
-        self.expected_signature = ours;
-        if !key.is_empty() {
-            ours = crypto.hmac_sha256(key, &[&self.transcript_in])?;
-            self.expected_signature = crypto.hmac_sha256(key, &[&self.transcript_out])?;
-        }
-        self.control(crypto, Tag::AuthSignature, |e| e.bytes(&ours).map(|_| ()))?;
-        self.state = State::Signature;
-        Ok(())
-    }
-
-    /// Answers [`Action::Identify`], [`Action::RetryGlobal`] and
-    /// [`Action::PeerReset`].
-    ///
-    /// # Errors
-    ///
-    /// `EADDRNOTAVAIL` if the address is blank, `ENOMEM`.
-    pub fn identify(&mut self, crypto: &impl Crypto, identity: &Identity) -> Result {
-        if self.state != State::Identify {
-            return Ok(());
-        }
-        if identity.addr.is_blank() {
-            return Err(eaddrnotavail());
-        }
-        let addr = client_addr(identity.addr);
-        let session = self.session;
-        if session.server_cookie != 0 {
-            let reconnect = SessionReconnect {
-                addr,
-                client_cookie: session.client_cookie,
-                server_cookie: session.server_cookie,
-                global_seq: identity.global_seq,
-                connect_seq: session.connect_seq,
-                in_seq: session.in_seq,
-            };
-            self.control(crypto, Tag::SessionReconnect, |e| reconnect.encode(e))?;
-            self.state = State::Reconnecting;
-            return Ok(());
-        }
-        if session.client_cookie == 0 {
-            self.session.client_cookie = identity.cookie;
-        }
-        self.required = identity.required;
-        let ident = ClientIdent {
-            addr,
-            target: self.peer_addr,
-            global_id: identity.global_id,
-            global_seq: identity.global_seq,
-            supported: identity.supported,
-            required: identity.required,
-            flags: 0,
-            cookie: self.session.client_cookie,
-        };
-        self.control(crypto, Tag::ClientIdent, |e| ident.encode(e))?;
-        self.state = State::Connecting;
-        Ok(())
-    }
-
     /// Gives a message a number and makes the bytes that go before its segments;
     /// `head.seq` is kept if it is not 0 (the message was sent before). What was
     /// received so far is acknowledged on the way.
@@ -531,18 +422,7 @@ impl Machine {
                 supported,
                 required,
             } => {
-                if supported & FEATURE_REVISION_1 == 0 || required & !FEATURE_REVISION_1 != 0 {
-                    return Err(Fault {
-                        error: eprotonosupport(),
-                        why: "missing required protocol features",
-                    });
-                }
-                let hello = Hello {
-                    entity: EntityType::CLIENT,
-                    peer_addr: self.peer_addr,
-                };
-                self.control(crypto, Tag::Hello, |e| hello.encode(e))?;
-                self.state = State::Hello;
+                self.banner(crypto, supported, required)?;
                 Ok(None)
             }
             Item::Control(tag, body) => self.frame(tag, &body),
@@ -579,136 +459,9 @@ impl Machine {
     fn frame(&mut self, tag: Tag, body: &[u8]) -> Result<Option<Action>, Fault> {
         let d = &mut Decoder::new(body);
         match (self.state, tag) {
-            (State::Hello, Tag::Hello) => {
-                let hello = Hello::decode(d)?;
-                if hello.entity != self.peer.kind {
-                    return Err(Fault::protocol("wrong peer at address"));
-                }
-                self.state = State::Method;
-                Ok(Some(Action::Hello(hello.peer_addr)))
-            }
-            (State::Auth, Tag::AuthBadMethod) => {
-                let bad = AuthBadMethod::decode(d)?;
-                self.state = State::Method;
-                Ok(Some(Action::BadMethod(bad)))
-            }
-            (State::Auth, Tag::AuthReplyMore) => {
-                let payload = copy(d.blob()?)?;
-                self.state = State::AuthMore;
-                Ok(Some(Action::AuthMore(payload)))
-            }
-            (State::Auth, Tag::AuthDone) => {
-                let done = AuthDone::decode(d)?;
-                self.state = State::AuthDone;
-                Ok(Some(Action::AuthDone {
-                    global_id: done.global_id,
-                    con_mode: done.con_mode,
-                    payload: copy(done.payload)?,
-                }))
-            }
-            (State::Signature, Tag::AuthSignature) => {
-                let signature: [u8; SIGNATURE_LEN] = d.array()?;
-                if !equal(&signature, &self.expected_signature) {
-                    return Err(Fault::integrity("integrity error, bad auth signature"));
-                }
-                self.transcript_in = KVVec::new();
-                self.transcript_out = KVVec::new();
-                self.state = State::Identify;
-                Ok(Some(Action::Identify))
-            }
-            (State::Connecting, Tag::ServerIdent) => self.server_ident(ServerIdent::decode(d)?),
-            (State::Connecting, Tag::IdentMissingFeatures) => Err(Fault {
-                error: eprotonosupport(),
-                why: "missing required protocol features",
-            }),
-            (State::Reconnecting, Tag::SessionReconnectOk) => {
-                let received = d.u64()?;
-                self.state = State::Open;
-                self.opened();
-                Ok(Some(Action::Established { received }))
-            }
-            (State::Reconnecting, Tag::SessionRetry) => {
-                self.session.connect_seq = d.u64()?.wrapping_add(1);
-                self.state = State::Identify;
-                Ok(Some(Action::Identify))
-            }
-            (State::Reconnecting, Tag::SessionRetryGlobal) => {
-                let above = d.u64()?;
-                self.state = State::Identify;
-                Ok(Some(Action::RetryGlobal(above)))
-            }
-            (State::Reconnecting, Tag::SessionReset) => {
-                if !d.bool()? {
-                    return Err(Fault::protocol("protocol error, bad session_reset"));
-                }
-                self.session = Session::default();
-                self.state = State::Identify;
-                Ok(Some(Action::PeerReset))
-            }
             (State::Open, Tag::Keepalive2Ack) => Ok(Some(Action::KeepaliveAck(keepalive(d)?))),
             (State::Open, Tag::Ack) => Ok(Some(Action::Acked(d.u64()?))),
-            _ => Err(Fault::protocol(unexpected(tag))),
+            _ => self.handshake(tag, d),
         }
     }
-
-    fn server_ident(&mut self, ident: ServerIdent) -> Result<Option<Action>, Fault> {
-        let addr = msgr2_addr(&ident.addrs);
-        if !addr.is_some_and(|addr| same_addr(&addr, &self.peer_addr)) {
-            return Err(Fault::protocol("wrong peer at address"));
-        }
-        if self.required & !ident.supported != 0 {
-            return Err(Fault {
-                error: eprotonosupport(),
-                why: "missing required protocol features",
-            });
-        }
-        self.session.peer_features = ident.supported;
-        self.session.lossy = ident.flags & IDENT_LOSSY != 0;
-        self.session.server_cookie = if self.session.lossy { 0 } else { ident.cookie };
-        self.state = State::Open;
-        self.opened();
-        Ok(Some(Action::Established { received: 0 }))
-    }
-
-    fn opened(&mut self) {
-        self.session.established = true;
-        self.transcript_in = KVVec::new();
-        self.transcript_out = KVVec::new();
-    }
-}
-
-fn unexpected(tag: Tag) -> &'static str {
-    match tag {
-        Tag::Hello => "protocol error, unexpected hello",
-        Tag::AuthBadMethod => "protocol error, unexpected auth_bad_method",
-        Tag::AuthReplyMore => "protocol error, unexpected auth_reply_more",
-        Tag::AuthDone => "protocol error, unexpected auth_done",
-        Tag::AuthSignature => "protocol error, unexpected auth_signature",
-        Tag::ServerIdent => "protocol error, unexpected server_ident",
-        Tag::IdentMissingFeatures => "protocol error, unexpected ident_missing_features",
-        Tag::SessionReconnectOk => "protocol error, unexpected session_reconnect_ok",
-        Tag::SessionRetry => "protocol error, unexpected session_retry",
-        Tag::SessionRetryGlobal => "protocol error, unexpected session_retry_global",
-        Tag::SessionReset => "protocol error, unexpected session_reset",
-        Tag::Keepalive2Ack => "protocol error, unexpected keepalive2_ack",
-        Tag::Ack => "protocol error, unexpected ack",
-        _ => "protocol error, bad tag",
-    }
-}
-
-fn copy(bytes: &[u8]) -> Result<KVVec<u8>> {
-    let mut copy = KVVec::new();
-    copy.extend_from_slice(bytes, GFP_KERNEL)?;
-    Ok(copy)
-}
-
-/// Compares in a time that does not depend on where they differ.
-fn equal(a: &[u8; SIGNATURE_LEN], b: &[u8; SIGNATURE_LEN]) -> bool {
-    a.iter().zip(b).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
-}
-
-/// Whether both name the same life of the same daemon.
-fn same_addr(a: &EntityAddr, b: &EntityAddr) -> bool {
-    let place = |addr: &EntityAddr| addr.sock.map(|sock| (sock.ip(), sock.port()));
-    a.kind == b.kind && a.nonce == b.nonce && place(a) == place(b)
 }
