@@ -99,6 +99,12 @@ impl<H: MdsHooks> MdsClient<H> {
                 self.drop_session(&session, SessionState::Closed);
                 continue;
             }
+            let never_opened = matches!(session.state(), SessionState::New | SessionState::Opening);
+            if never_opened && old.addr(rank) != new.addr(rank) {
+                // Nothing is held, and a reconnect would be denied.
+                self.drop_session(&session, SessionState::Closed);
+                continue;
+            }
             if old.addr(rank) != new.addr(rank) {
                 // Another daemon, or another life of it: what the session holds
                 // is kept until the rank asks for it.

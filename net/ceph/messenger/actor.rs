@@ -29,12 +29,13 @@ use kernel_ext::{
 
 use ceph_proto::errno::{econnreset, eprotonosupport};
 use ceph_proto::machine::msgr2::{Action, Body, Fault, Identity, Machine, Segments};
-use ceph_proto::wire::msgr2::{AuthBadMethod, MessageHead, CON_MODE_CRC};
+use ceph_proto::wire::msgr2::{MessageHead, CON_MODE_CRC};
 use ceph_proto::wire::types::{EntityAddr, EntityName, Timespec};
 
 use crate::log::{info, warning};
 
 use super::{
+    calls::{auth_fault, perform, Call, CORRUPT},
     connection::{Connection, Lent, Policy, Waker},
     crypto::KernelCrypto,
     message::{Header, Incoming, Message},
@@ -73,7 +74,7 @@ enum Fate {
 /// revoke). Guarded by `Connection::actor`.
 pub(super) struct Actor {
     /// That of the session which all of this belongs to.
-    generation: u64,
+    pub(super) generation: u64,
     life: Life,
     peer: Option<(EntityName, EntityAddr)>,
     machine: Option<Machine>,
@@ -91,7 +92,7 @@ pub(super) struct Actor {
     lent: Option<Lent>,
     staging: KVVec<u8>,
     /// The owner's answer made the connection impossible.
-    failed: Option<Fault>,
+    pub(super) failed: Option<Fault>,
 }
 
 /// What comes next.
@@ -117,22 +118,6 @@ enum Step {
     Call(Call),
 }
 
-/// A call of the owner.
-enum Call {
-    AuthRequest,
-    AuthBadMethod(AuthBadMethod),
-    AuthMore(KVVec<u8>),
-    AuthDone {
-        global_id: u64,
-        con_mode: u32,
-        payload: KVVec<u8>,
-    },
-    Alloc(Header),
-    Dispatch(Incoming),
-    PeerReset,
-    Fault(Option<Lent>),
-}
-
 impl TaskHandler for Connection {
     fn run(this: Arc<Self>) {
         let _scope = NoIo::enter();
@@ -156,84 +141,6 @@ impl TaskHandler for Connection {
             }
         }
         DelayedTask::<Self>::queue(this);
-    }
-}
-
-/// Calls the owner and hands the answer to the machine.
-fn perform(con: &Arc<Connection>, generation: u64, ops: &dyn ConnectionOps, call: Call) {
-    let answer = |f: &mut dyn FnMut(&mut Actor) -> Result<(), Fault>| {
-        let mut actor = con.actor.lock();
-        if actor.generation == generation {
-            if let Err(fault) = f(&mut actor) {
-                actor.failed = Some(fault);
-            }
-        }
-    };
-    match call {
-        Call::AuthRequest => {
-            let request = ops.auth_request(con);
-            answer(&mut |actor| actor.auth_request(&request));
-        }
-        Call::AuthBadMethod(bad) => {
-            let request = ops
-                .auth_bad_method(con, &bad)
-                .and_then(|()| ops.auth_request(con));
-            answer(&mut |actor| actor.auth_request(&request));
-        }
-        Call::AuthMore(payload) => {
-            let reply = ops.auth_more(con, &payload);
-            answer(&mut |actor| {
-                let reply = reply.as_ref().map_err(auth_fault)?;
-                actor.with_machine(|m| Ok(m.auth_more(&KernelCrypto, reply)?))
-            });
-        }
-        Call::AuthDone {
-            global_id,
-            con_mode,
-            payload,
-        } => {
-            let keys = ops.auth_done(con, global_id, con_mode, &payload);
-            answer(&mut |actor| {
-                let keys = keys.as_ref().map_err(auth_fault)?;
-                let key = keys.session_key.as_slice();
-                actor.with_machine(|m| Ok(m.auth_done(&KernelCrypto, key)?))
-            });
-        }
-        Call::Alloc(header) => {
-            let mut alloc = Some(ops.alloc_msg(con, &header));
-            answer(&mut |actor| actor.begin_body(&header, alloc.take().unwrap_or(Alloc::Skip)));
-            // The session ended meanwhile.
-            if let Some(Alloc::Fill(dest)) = alloc {
-                ops.returned(con, header.tid, dest);
-            }
-        }
-        Call::Dispatch(msg) => {
-            if let Err(error) = ops.dispatch(con, msg) {
-                answer(&mut |_| {
-                    Err(Fault {
-                        error,
-                        why: CORRUPT,
-                    })
-                });
-            }
-        }
-        Call::PeerReset => {
-            ops.peer_reset(con);
-            answer(&mut |actor| actor.identify(con));
-        }
-        Call::Fault(lent) => {
-            if let Some(Lent { tid, dest }) = lent {
-                ops.returned(con, tid, dest);
-            }
-            ops.fault(con);
-        }
-    }
-}
-
-fn auth_fault(error: &Error) -> Fault {
-    Fault {
-        error: *error,
-        why: "authentication failed",
     }
 }
 
@@ -665,7 +572,10 @@ impl Actor {
     }
 
     /// The owner's answer to [`Call::AuthRequest`] and [`Call::AuthBadMethod`].
-    fn auth_request(&mut self, request: &Result<super::ops::AuthRequest>) -> Result<(), Fault> {
+    pub(super) fn auth_request(
+        &mut self,
+        request: &Result<super::ops::AuthRequest>,
+    ) -> Result<(), Fault> {
         let request = request.as_ref().map_err(auth_fault)?;
         self.modes.clear();
         self.modes.extend_from_slice(&request.modes, GFP_KERNEL)?;
@@ -673,7 +583,7 @@ impl Actor {
     }
 
     /// The owner's answer to [`Call::Alloc`].
-    fn begin_body(&mut self, header: &Header, alloc: Alloc) -> Result<(), Fault> {
+    pub(super) fn begin_body(&mut self, header: &Header, alloc: Alloc) -> Result<(), Fault> {
         let mut fate = Fate::Wanted(*header);
         let body = match alloc {
             Alloc::Skip => {
@@ -701,7 +611,7 @@ impl Actor {
     }
 
     /// Tells the peer who we are.
-    fn identify(&mut self, con: &Connection) -> Result<(), Fault> {
+    pub(super) fn identify(&mut self, con: &Connection) -> Result<(), Fault> {
         let identity = Identity {
             addr: con.msgr.addr(),
             global_id: con.msgr.name().num,
@@ -713,7 +623,7 @@ impl Actor {
         self.with_machine(|machine| Ok(machine.identify(&KernelCrypto, &identity)?))
     }
 
-    fn with_machine<R>(
+    pub(super) fn with_machine<R>(
         &mut self,
         f: impl FnOnce(&mut Machine) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
@@ -782,7 +692,6 @@ impl Actor {
 }
 
 const SOCKET_CLOSED: &str = "socket closed";
-const CORRUPT: &str = "corrupt message";
 
 fn socket_closed(sock: &Socket) -> Fault {
     Fault {

@@ -13,6 +13,7 @@ use kernel_ext::{global::Global, net::Net, random, workqueue::OwnedQueue};
 use ceph_proto::wire::types::{AddrType, EntityAddr, EntityName, EntityType};
 
 mod actor;
+mod calls;
 mod connection;
 mod crypto;
 mod message;

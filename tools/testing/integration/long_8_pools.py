@@ -24,8 +24,8 @@ def test_cache_tier(t):
     t.cluster.mon("osd pool create", pool="hot", pg_num=4)
     t.cluster.mon("osd pool application enable", pool="hot", app="cephfs")
     t.cluster.mon("osd pool application set", pool="hot", app="cephfs", key="data", value="cephfs")
-    set_pool(t, "hot", hit_set_type="bloom", hit_set_count=1, hit_set_period=600, target_max_bytes=1 << 30)
     t.cluster.mon("osd tier add", pool="cephfs_data", tierpool="hot")
+    set_pool(t, "hot", hit_set_type="bloom", hit_set_count=1, hit_set_period=600, target_max_bytes=1 << 30)
     t.cluster.mon("osd tier cache-mode", pool="hot", mode="writeback", yes_i_really_mean_it=True)
     t.ensure_mounted()
     path = f"{t.fuse.path}/tiered"

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the work of a connection calls its owner for, with no lock held, and what it
+//! does with the answers.
+use kernel::{prelude::*, sync::Arc};
+
+use ceph_proto::machine::msgr2::Fault;
+use ceph_proto::wire::msgr2::AuthBadMethod;
+
+use super::{
+    actor::Actor,
+    connection::{Connection, Lent},
+    crypto::KernelCrypto,
+    message::{Header, Incoming},
+    ops::{Alloc, ConnectionOps},
+};
+
+/// Why a connection is reset whose owner cannot make sense of a message, and has said so.
+pub(super) const CORRUPT: &str = "corrupt message";
+
+/// A call of the owner.
+pub(super) enum Call {
+    AuthRequest,
+    AuthBadMethod(AuthBadMethod),
+    AuthMore(KVVec<u8>),
+    AuthDone {
+        global_id: u64,
+        con_mode: u32,
+        payload: KVVec<u8>,
+    },
+    Alloc(Header),
+    Dispatch(Incoming),
+    PeerReset,
+    Fault(Option<Lent>),
+}
+
+/// Calls the owner and hands the answer to the machine.
+pub(super) fn perform(con: &Arc<Connection>, generation: u64, ops: &dyn ConnectionOps, call: Call) {
+    let answer = |f: &mut dyn FnMut(&mut Actor) -> Result<(), Fault>| {
+        let mut actor = con.actor.lock();
+        if actor.generation == generation {
+            if let Err(fault) = f(&mut actor) {
+                actor.failed = Some(fault);
+            }
+        }
+    };
+    match call {
+        Call::AuthRequest => {
+            let request = ops.auth_request(con);
+            answer(&mut |actor| actor.auth_request(&request));
+        }
+        Call::AuthBadMethod(bad) => {
+            let request = ops
+                .auth_bad_method(con, &bad)
+                .and_then(|()| ops.auth_request(con));
+            answer(&mut |actor| actor.auth_request(&request));
+        }
+        Call::AuthMore(payload) => {
+            let reply = ops.auth_more(con, &payload);
+            answer(&mut |actor| {
+                let reply = reply.as_ref().map_err(auth_fault)?;
+                actor.with_machine(|m| Ok(m.auth_more(&KernelCrypto, reply)?))
+            });
+        }
+        Call::AuthDone {
+            global_id,
+            con_mode,
+            payload,
+        } => {
+            let keys = ops.auth_done(con, global_id, con_mode, &payload);
+            answer(&mut |actor| {
+                let keys = keys.as_ref().map_err(auth_fault)?;
+                let key = keys.session_key.as_slice();
+                actor.with_machine(|m| Ok(m.auth_done(&KernelCrypto, key)?))
+            });
+        }
+        Call::Alloc(header) => {
+            let mut alloc = Some(ops.alloc_msg(con, &header));
+            answer(&mut |actor| actor.begin_body(&header, alloc.take().unwrap_or(Alloc::Skip)));
+            // The session ended meanwhile.
+            if let Some(Alloc::Fill(dest)) = alloc {
+                ops.returned(con, header.tid, dest);
+            }
+        }
+        Call::Dispatch(msg) => {
+            if let Err(error) = ops.dispatch(con, msg) {
+                answer(&mut |_| {
+                    Err(Fault {
+                        error,
+                        why: CORRUPT,
+                    })
+                });
+            }
+        }
+        Call::PeerReset => {
+            ops.peer_reset(con);
+            answer(&mut |actor| actor.identify(con));
+        }
+        Call::Fault(lent) => {
+            if let Some(Lent { tid, dest }) = lent {
+                ops.returned(con, tid, dest);
+            }
+            ops.fault(con);
+        }
+    }
+}
+
+pub(super) fn auth_fault(error: &Error) -> Fault {
+    Fault {
+        error: *error,
+        why: "authentication failed",
+    }
+}
