@@ -24,7 +24,7 @@ use ceph_core::{
     messenger::{Incoming, Parts},
 };
 use ceph_fs_proto::{
-    machine::caps::Issuer,
+    machine::{caps::Issuer, route::Clues},
     mount::options::MountOptions,
     wire::{
         cap_bits::Caps,
@@ -39,7 +39,7 @@ use crate::{
     caps::{Delayed, SessionCaps},
     fill::Filled,
     inode::Session,
-    mds_client::{Caller, Choice, MdsClient, MdsHooks, OwnedPath, OwnedRelease, Reply, Spec},
+    mds_client::{Caller, MdsClient, MdsHooks, OwnedPath, OwnedRelease, Reply, Spec},
     snap::SnapRealms,
     super_block::CephFs,
 };
@@ -339,23 +339,24 @@ impl MdsHooks for FsClient {
         SessionCaps::new()
     }
 
-    fn choose_rank(&self, spec: &Spec<Subject>) -> Choice {
+    fn clues(&self, spec: &Spec<Subject>) -> Clues {
         let subject = &spec.subject;
         let Some(inode) = &subject.inode else {
-            return Choice::Any;
+            return Clues::default();
         };
         let info = inode.data();
         let state = info.state();
         // The fragment of the name may have a rank of its own.
         let hashed = subject.hash.map(|hash| state.frag_tree.choose(hash));
-        if let Some(frag) = subject.frag.or(hashed) {
-            let delegated = state.delegations.iter().find(|(of, _)| *of == frag);
-            if let Some((_, rank)) = delegated {
-                return Choice::Rank(*rank);
-            }
-        }
+        let frag = subject.frag.or(hashed);
+        let mut delegations = state.delegations.iter();
+        let delegated = delegations.find(|(of, _)| Some(*of) == frag);
         let cap = state.caps.auth().or_else(|| state.caps.caps().first());
-        cap.map_or(Choice::Any, |cap| Choice::Rank(cap.issuer().rank()))
+        Clues {
+            told: None,
+            delegated: delegated.map(|(_, rank)| *rank),
+            issuer: cap.map(|cap| cap.issuer().rank()),
+        }
     }
 
     fn releases(

@@ -7,19 +7,10 @@
 use kernel::{prelude::*, sync::Arc};
 
 use ceph_core::messenger::{Incoming, Parts};
-use ceph_fs_proto::wire::reply::ClientReply;
+use ceph_fs_proto::{machine::route::Clues, wire::reply::ClientReply};
 
 use super::request::{OwnedRelease, Spec};
 use super::session::Session;
-
-/// Which rank to ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
-    /// This one.
-    Rank(u32),
-    /// Any that is active.
-    Any,
-}
 
 /// The file system above an [`MdsClient`](super::MdsClient).
 ///
@@ -37,9 +28,9 @@ pub(crate) trait MdsHooks: Send + Sync + Sized + 'static {
     /// Makes the file system's part of a session.
     fn session_data() -> impl PinInit<Self::SessionData, Error>;
 
-    /// Chooses the rank for a request. Called with the MDS client's state locked:
+    /// Says what is known of who serves a request. Called with the MDS client's state locked:
     /// it must not sleep nor call back.
-    fn choose_rank(&self, spec: &Spec<Self::Subject>) -> Choice;
+    fn clues(&self, spec: &Spec<Self::Subject>) -> Clues;
 
     /// Capabilities and leases to give back with a request that goes to a session.
     fn releases(

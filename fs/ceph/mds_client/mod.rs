@@ -30,11 +30,14 @@ use ceph_core::{
     client::Client,
     messenger::{Connection, Message, Parts, Policy},
 };
-use ceph_fs_proto::wire::{
-    mdsmap::{MdsMap, MdsState},
-    msg::{CLIENT_REQUEST, CLIENT_SESSION},
-    request::ClientRequest,
-    session::ClientSession,
+use ceph_fs_proto::{
+    machine::route::Clues,
+    wire::{
+        mdsmap::MdsMap,
+        msg::{CLIENT_REQUEST, CLIENT_SESSION},
+        request::ClientRequest,
+        session::ClientSession,
+    },
 };
 use ceph_proto::{
     errno::{ehostunreach, eshutdown},
@@ -48,7 +51,7 @@ mod map;
 mod request;
 mod session;
 
-pub(crate) use hooks::{Choice, MdsHooks};
+pub(crate) use hooks::MdsHooks;
 pub(crate) use request::{Caller, OwnedPath, OwnedRelease, Reply, Request, Spec};
 pub(crate) use session::{Session, SessionState};
 
@@ -329,13 +332,11 @@ impl<H: MdsHooks> MdsClient<H> {
             return Next::Fail(ehostunreach());
         }
 
-        let hint = request.progress.lock().resend_rank;
-        let chosen = match hint.map_or_else(|| hooks.choose_rank(&request.spec), Choice::Rank) {
-            Choice::Rank(rank) if map.state(rank) >= MdsState::ACTIVE => Some(rank),
-            Choice::Rank(_) if hint.is_none() => None,
-            _ => map.choose(random::u32()),
+        let clues = Clues {
+            told: request.progress.lock().resend_rank,
+            ..hooks.clues(&request.spec)
         };
-        let Some(rank) = chosen.filter(|rank| map.state(*rank) >= MdsState::ACTIVE) else {
+        let Some(rank) = clues.choose(&map, random::u32()) else {
             request.progress.lock().place = Place::WaitsForMap;
             return Next::Wait;
         };

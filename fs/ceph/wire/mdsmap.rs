@@ -324,58 +324,59 @@ pub(super) fn feature_bits(bytes: &[u8]) -> u64 {
         .fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
 }
 
+/// A map of (rank, state, laggy since) as a monitor encodes it, with rank 0 in it.
+#[cfg(any(test, CONFIG_KUNIT))]
+pub(crate) fn sample(ranks: &[(i32, i32, u32)], ev: u16) -> Result<KVVec<u8>> {
+    use ceph_proto::wire::encode::Encoder;
+    let mut e = Encoder::new();
+    e.versioned(5, 4, |e| {
+        e.u32(7)?
+            .u64(0)?
+            .u32(0)?
+            .u32(60)?
+            .u32(300)?
+            .u64(1 << 40)?
+            .u32(2)?;
+        e.length(ranks.len())?;
+        for (i, (rank, state, laggy)) in ranks.iter().enumerate() {
+            let id = u64::try_from(i).map_err(|_| EINVAL)? + 100;
+            e.u64(id)?.versioned(10, 4, |e| {
+                e.u64(id)?
+                    .blob(b"a")?
+                    .i32(*rank)?
+                    .u32(1)?
+                    .i32(*state)?
+                    .u64(3)?;
+                AddrVec::encode_one(&EntityAddr::BLANK, e)?;
+                e.u32(*laggy)?.u32(0)?.i32(-1)?.blob(b"")?.u32(1)?.u32(1)?;
+                e.u64(0)?;
+                Ok(())
+            })?;
+        }
+        e.u32(1)?.i64(2)?.i64(-1)?.u16(ev)?;
+        for _ in 0..3 {
+            e.u64(1)?.u32(1)?.u64(1)?.blob(b"feature")?;
+        }
+        e.i64(1)?.bytes(&[0; 20])?;
+        e.u32(1)?.u32(0)?; // in
+        e.u32(1)?.u64(0)?; // inc
+        e.u32(1)?.bytes(&[0; 12])?; // up
+        e.u64(0)?.u32(0)?.bytes(&[0; 3])?; // failed, stopped, ...
+        e.u8(1)?.blob(b"cephfs")?.u32(0)?;
+        e.blob(b"")?
+            .u32(0)?
+            .u32(0)?
+            .u8(0)?
+            .blob(&[3, 0, 0, 0, 0, 0, 0, 1])?;
+        e.blob(b"")?.u64(65536)?.u64(99)?;
+        Ok(())
+    })?;
+    Ok(e.into_vec())
+}
+
 #[kunit_tests(ceph_wire_mdsmap)]
 mod tests {
     use super::*;
-    use ceph_proto::wire::encode::Encoder;
-
-    fn sample(ranks: &[(i32, i32, u32)], ev: u16) -> Result<KVVec<u8>> {
-        let mut e = Encoder::new();
-        e.versioned(5, 4, |e| {
-            e.u32(7)?
-                .u64(0)?
-                .u32(0)?
-                .u32(60)?
-                .u32(300)?
-                .u64(1 << 40)?
-                .u32(2)?;
-            e.length(ranks.len())?;
-            for (i, (rank, state, laggy)) in ranks.iter().enumerate() {
-                let id = u64::try_from(i).map_err(|_| EINVAL)? + 100;
-                e.u64(id)?.versioned(10, 4, |e| {
-                    e.u64(id)?
-                        .blob(b"a")?
-                        .i32(*rank)?
-                        .u32(1)?
-                        .i32(*state)?
-                        .u64(3)?;
-                    AddrVec::encode_one(&EntityAddr::BLANK, e)?;
-                    e.u32(*laggy)?.u32(0)?.i32(-1)?.blob(b"")?.u32(1)?.u32(1)?;
-                    e.u64(0)?;
-                    Ok(())
-                })?;
-            }
-            e.u32(1)?.i64(2)?.i64(-1)?.u16(ev)?;
-            for _ in 0..3 {
-                e.u64(1)?.u32(1)?.u64(1)?.blob(b"feature")?;
-            }
-            e.i64(1)?.bytes(&[0; 20])?;
-            e.u32(1)?.u32(0)?; // in
-            e.u32(1)?.u64(0)?; // inc
-            e.u32(1)?.bytes(&[0; 12])?; // up
-            e.u64(0)?.u32(0)?.bytes(&[0; 3])?; // failed, stopped, ...
-            e.u8(1)?.blob(b"cephfs")?.u32(0)?;
-            e.blob(b"")?
-                .u32(0)?
-                .u32(0)?
-                .u8(0)?
-                .blob(&[3, 0, 0, 0, 0, 0, 0, 1])?;
-            e.blob(b"")?.u64(65536)?.u64(99)?;
-            Ok(())
-        })?;
-        Ok(e.into_vec())
-    }
-
     #[test]
     fn a_map_is_read() -> Result {
         let bytes = sample(&[(-1, -5, 0), (1, 13, 0), (0, 10, 0)], 19)?;

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which rank is asked.
+use kernel::prelude::*;
+
+use crate::wire::mdsmap::{MdsMap, MdsState};
+
+/// What is known of who serves a request; the first that leads anywhere counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clues {
+    /// A server sent the request there, or its session is being opened for it.
+    pub told: Option<u32>,
+    /// A reply said that the fragment of the directory lives there.
+    pub delegated: Option<u32>,
+    /// The session that issued the inode's capability.
+    pub issuer: Option<u32>,
+}
+
+impl Clues {
+    /// The rank to ask now, or `None` if the request has to wait for another map.
+    /// `random` is any number.
+    ///
+    /// A rank that is not active is waited for if it is sure to matter. Where a
+    /// fragment lives is hearsay that may be old: its rank may have been stopped,
+    /// and then no map brings it back.
+    pub fn choose(&self, map: &MdsMap, random: u32) -> Option<u32> {
+        let active = |rank: &u32| map.state(*rank) >= MdsState::ACTIVE;
+        let exists = |rank: &u32| map.get(*rank).is_some() || map.is_in(*rank);
+        if let Some(rank) = self.told.filter(exists) {
+            return Some(rank).filter(active);
+        }
+        if let Some(rank) = self.delegated.filter(active) {
+            return Some(rank);
+        }
+        match self.issuer.filter(exists) {
+            Some(rank) => Some(rank).filter(active),
+            None => map.choose(random),
+        }
+    }
+}
+
+#[kunit_tests(ceph_machine_route)]
+mod tests {
+    use super::*;
+    use crate::wire::mdsmap::sample;
+    use ceph_proto::wire::decode::Decoder;
+
+    /// Rank 0 is active and rank 1 in the given state; 0 is not there.
+    fn map(second: i32) -> Result<MdsMap> {
+        let all = [(0, 13, 0), (1, second, 0)];
+        let ranks = if second == 0 { &all[..1] } else { &all[..] };
+        MdsMap::decode(&mut Decoder::new(&sample(ranks, 19)?))
+    }
+
+    #[test]
+    fn the_best_clue_counts() -> Result {
+        let map = map(13)?;
+        let mut clues = Clues::default();
+        assert!(clues.choose(&map, 0).is_some());
+        clues.issuer = Some(0);
+        assert_eq!(clues.choose(&map, 1), Some(0));
+        clues.delegated = Some(1);
+        assert_eq!(clues.choose(&map, 0), Some(1));
+        clues.told = Some(0);
+        assert_eq!(clues.choose(&map, 1), Some(0));
+        Ok(())
+    }
+
+    #[test]
+    fn nobody_waits_for_a_rank_that_is_gone() -> Result {
+        let map = map(0)?;
+        for clues in [
+            Clues {
+                delegated: Some(1),
+                ..Clues::default()
+            },
+            Clues {
+                issuer: Some(1),
+                ..Clues::default()
+            },
+            Clues {
+                told: Some(1),
+                ..Clues::default()
+            },
+        ] {
+            assert_eq!(clues.choose(&map, 0), Some(0));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_rank_that_restarts_is_waited_for() -> Result {
+        let map = map(10)?;
+        let told = Clues {
+            told: Some(1),
+            ..Clues::default()
+        };
+        assert_eq!(told.choose(&map, 0), None);
+        let issued = Clues {
+            issuer: Some(1),
+            ..Clues::default()
+        };
+        assert_eq!(issued.choose(&map, 0), None);
+        // Whoever issued the capability knows better than an old delegation.
+        let delegated = Clues {
+            delegated: Some(1),
+            issuer: Some(0),
+            ..Clues::default()
+        };
+        assert_eq!(delegated.choose(&map, 0), Some(0));
+        Ok(())
+    }
+}
