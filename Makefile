@@ -22,8 +22,11 @@ uninstall: ## take them away: the C modules are back
 demo: ## a real cluster, the stock kernel in QEMU, a mount (KEEP=1 leaves them up)
 	@tools/testing/demo.sh
 
-test: ## all tests; ends with "N passed, N failed"
+test: ## the tests; ends with "N passed, N failed"
 	@tools/testing/test.sh
+
+test-full: ## also the slow ones: all faults, beside the C client (about an hour)
+	@FULL=1 tools/testing/test.sh
 
 bench: ## ours against the C client on the read workloads (ROUNDS=, ROWS=, PROFILE=1)
 	@tools/testing/bench/bench.sh
@@ -55,5 +58,5 @@ clean: ## remove what was built from this checkout (not toolbox and kernels)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: modules install uninstall demo test bench host-test kunit fmt fmt-check clippy doc \
+.PHONY: modules install uninstall demo test test-full bench host-test kunit fmt fmt-check clippy doc \
 	rust-analyzer clean help

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # test.sh: everything (make test). Sets up what it needs, goes on after a failure,
 # and ends with one line "N passed, N failed". Logs lie in the cache, under
-# logs/test-CHECKOUT.
+# logs/test-CHECKOUT. FULL=1 (make test-full) adds the slow integration tests, and
+# tries all faults, with the C client beside.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_root
 
@@ -73,7 +74,13 @@ part rules as_one "$TESTING/static/rules.sh"
 part panics as_one "$TESTING/static/panics.sh"
 part debug-kernel as_one "$TESTING/kernel/modules.sh" -k debug
 part kunit as_kunit "$TESTING/kunit/run.sh"
-[ ! -x "$TESTING/integration/run.sh" ] || part integration as_line "$TESTING/integration/run.sh"
+part integration as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh"
+if [ -n "${FULL:-}" ]; then
+	part faults as_line env BESIDE=c "$TESTING/faults/run.sh"
+	awk '/^Longest stall/, /passed, / { if (!/passed, /) print }' "$LOGDIR/faults.log"
+else
+	part faults as_line env QUICK=1 "$TESTING/faults/run.sh"
+fi
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

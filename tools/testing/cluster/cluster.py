@@ -91,7 +91,7 @@ class Cluster:
     # What a client needs to know.
 
     def mon_ip(self, name):
-        return f"{NET}.{1 + self.mon_names.index(name)}"
+        return f"{NET}.{1 + ord(name) - ord('a')}"
 
     def mon_addrs(self):
         """The monitors' msgr2 addresses, as the option mon_addr= wants them."""
@@ -181,6 +181,36 @@ class Cluster:
 
     def names(self, kind=""):
         return [n for n in self.daemons if n.startswith(kind)]
+
+    def thaw_if_running(self, name):
+        if self.running(name):
+            self.thaw(name)
+
+    def all_names(self):
+        """Every daemon that should run."""
+        return [f"mon.{m}" for m in self.mon_names] + ["mgr.x"] + [f"osd.{i}" for i in self.osd_ids] + \
+            [f"mds.{m}" for m in self.mds_names]
+
+    def add_mon(self, name):
+        """A further monitor (a to d) for a running cluster; it joins by itself."""
+        monmap = os.path.join(self.dir, f"monmap.{name}")
+        self.ceph("mon", "getmap", "-o", monmap)
+        if f"[mon.{name}]" not in open(self.conf).read():
+            with open(self.conf, "a") as f:
+                f.write(f"[mon.{name}]\n\tpublic_addr = {NET}.{1 + ord(name) - ord('a')}\n")
+        os.makedirs(os.path.join(self.dir, f"mon.{name}"), exist_ok=True)
+        self._tool("ceph-mon", "--mkfs", "-i", name, "-c", self.conf, "--monmap", monmap,
+                   "--keyring", self.keyring)
+        self.mon_names.append(name)
+        self.mon_names.sort()
+        self.start_daemon(f"mon.{name}")
+
+    def remove_mon(self, name):
+        """Takes a monitor out of the cluster and its data away."""
+        self.mon("mon remove", name=name)
+        self.mon_names.remove(name)
+        self.kill(f"mon.{name}")
+        shutil.rmtree(os.path.join(self.dir, f"mon.{name}"))
 
     # Commands.
 

@@ -291,7 +291,7 @@ class Lab:
         self.guests = []
         self.clusters = []
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        mons = " ".join(f"&& ip addr add {cluster_module.NET}.{i}/24 dev {BRIDGE}" for i in (1, 2, 3))
+        mons = " ".join(f"&& ip addr add {cluster_module.NET}.{i}/24 dev {BRIDGE}" for i in (1, 2, 3, 4))
         sh(f"ip link set lo up && ip link add {BRIDGE} type bridge forward_delay 0 && "
            f"ip link set {BRIDGE} up {mons}")
 
