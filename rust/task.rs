@@ -44,6 +44,22 @@ impl TaskRef {
         // SAFETY: The task is valid as long as we have a reference.
         unsafe { bindings::task_fatal_signal_pending(self.0.as_ptr()) }
     }
+
+    /// Whether all threads of the task's process have ended, or are about to. Killed ones
+    /// that have come so far have no signal pending any more.
+    pub fn process_has_ended(&self) -> bool {
+        // SAFETY: The task is valid as long as we have a reference.
+        unsafe { bindings::task_process_has_ended(self.0.as_ptr()) }
+    }
+
+    /// Its command name.
+    pub fn comm(&self) -> Comm {
+        let mut buf = [0u8; COMM_LEN];
+        // SAFETY: `buf` has TASK_COMM_LEN bytes; the task is valid as long as we have a
+        // reference.
+        unsafe { bindings::task_comm(buf.as_mut_ptr().cast(), self.0.as_ptr()) };
+        Comm(buf)
+    }
 }
 
 /// User and group that the current task has for file systems, in the initial user
@@ -117,6 +133,11 @@ impl Comm {
         unsafe { bindings::current_comm(buf.as_mut_ptr().cast()) };
         Comm(buf)
     }
+
+    /// Its bytes, which may be any but 0.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Comm {
@@ -142,6 +163,9 @@ mod tests {
         assert!(current_pid() > 0);
         assert!(current_tgid() > 0);
         assert!(!fatal_signal_pending());
-        assert!(!TaskRef::current().clone().fatal_signal_pending());
+        let task = TaskRef::current();
+        assert!(!task.clone().fatal_signal_pending());
+        assert!(!task.process_has_ended());
+        assert!(task.comm().0 == Comm::current().0);
     }
 }

@@ -15,6 +15,13 @@ pub fn real_timespec() -> (i64, u32) {
     (ts.tv_sec, ts.tv_nsec as u32)
 }
 
+/// Microseconds since the machine started, as the kernel's log counts them
+/// (`ktime_get()`).
+pub fn uptime_micros() -> u64 {
+    // SAFETY: It may always be called; the time is never negative.
+    unsafe { bindings::ktime_get() as u64 / 1000 }
+}
+
 /// The current time in jiffies. Compare with [`elapsed`] or [`reached`], it wraps.
 pub fn jiffies() -> Jiffies {
     // SAFETY: `jiffies` is always valid to read; it changes under us, hence volatile.

@@ -13,8 +13,6 @@ use crate::task::{self, Comm};
 use crate::{bindings, new_spinlock, time};
 use core::ptr;
 use kernel::prelude::*;
-use kernel::seq_file::SeqFile;
-use kernel::seq_print;
 use kernel::sync::{LockClassKey, SpinLock};
 use kernel::time::Jiffies;
 use kernel::types::{Opaque, ScopeGuard};
@@ -30,6 +28,19 @@ pub struct Reason {
     pub id: u64,
     /// Inode number; 0 if there is none.
     pub ino: u64,
+}
+
+/// A blocked task, as [`WaitTable::snapshot`] found it.
+#[derive(Clone, Copy)]
+pub struct Waiting {
+    /// Its thread id, in the initial pid namespace.
+    pub pid: i32,
+    /// Its command name.
+    pub comm: Comm,
+    /// Why it waits.
+    pub reason: Reason,
+    /// For how long, in milliseconds.
+    pub msecs: u64,
 }
 
 /// One blocked task, on the stack of that task.
@@ -137,27 +148,33 @@ impl WaitTable {
         n
     }
 
-    /// Prints a line for each blocked task: pid, command, seconds, what, whom, id,
-    /// inode.
-    pub fn show(&self, m: &SeqFile) {
-        self.for_each(|pid, comm, reason, msecs| {
-            seq_print!(
-                m,
-                "{} {} {}.{:03} {} {} {} {:#x}\n",
-                pid,
-                comm,
-                msecs / 1000,
-                msecs % 1000,
-                reason.what,
-                if reason.whom.is_empty() {
-                    "-"
-                } else {
-                    reason.whom
-                },
-                reason.id,
-                reason.ino
-            );
-        });
+    /// The blocked tasks, the longest first.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn snapshot(&self) -> Result<KVec<Waiting>> {
+        let mut all = KVec::new();
+        // Memory is not allocated under the lock: what has come meanwhile makes another
+        // round necessary.
+        loop {
+            let count = self.count();
+            all.clear();
+            all.reserve(count, GFP_KERNEL)?;
+            let mut complete = true;
+            self.for_each(|pid, comm, reason, msecs| {
+                let waiting = Waiting {
+                    pid,
+                    comm: *comm,
+                    reason: *reason,
+                    msecs,
+                };
+                complete &= all.push_within_capacity(waiting).is_ok();
+            });
+            if complete {
+                return Ok(all);
+            }
+        }
     }
 }
 
@@ -398,8 +415,13 @@ mod tests {
         s.waits.during(REASON, || {
             assert_eq!(s.waits.count(), 1);
             s.waits.during(REASON, || assert_eq!(s.waits.count(), 2));
+            let all = s.waits.snapshot()?;
+            assert_eq!(all.len(), 1);
+            assert_eq!(all[0].pid, task::current_pid());
+            assert_eq!(all[0].reason.id, 7);
             assert_eq!(s.waits.count(), 1);
-        });
+            Ok::<_, Error>(())
+        })?;
         assert_eq!(s.waits.count(), 0);
         Ok(())
     }

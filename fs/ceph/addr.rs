@@ -18,7 +18,7 @@ use ceph_core::{
     request::Callback,
 };
 use ceph_fs_proto::{machine::striper, wire::cap_bits::Caps};
-use ceph_proto::errno::eopnotsupp;
+use ceph_proto::errno::{eopnotsupp, eshutdown};
 
 use crate::super_block::CephFs;
 
@@ -41,7 +41,22 @@ impl netfs::Operations for Data {
                 return Err(EACCES);
             }
         }
+        if request.origin() == Origin::Direct {
+            // Whoever asks has Fr, but may not wait for the end of the read, as this does.
+            request.inode().data().state().caps.hold_read();
+        }
         Ok(())
+    }
+
+    fn end(request: &Request<'_, CephFs>) {
+        if request.origin() != Origin::Direct {
+            return;
+        }
+        let inode = request.inode();
+        let awaited = inode.data().state().caps.give_back(Caps::FILE_RD);
+        if let (true, Some(fs)) = (awaited, inode.super_data()) {
+            fs.answer_for(inode.key().ino);
+        }
     }
 
     fn max_read(inode: &Uncounted<CephFs>, start: u64, len: usize) -> usize {
@@ -118,9 +133,8 @@ fn submit(subrequest: Subrequest<CephFs>, read: ReadOp) {
     if barrier > 0 {
         fs.client.osdc.epoch_barrier(barrier);
     }
-    if let Err(e) = fs.client.osdc.read(read, dest, Some(done)) {
-        kernel_ext::pr_err_ratelimited!("a read could not be begun: {:?}\n", e);
-    }
+    // What fails here has ended the subrequest, too.
+    let _ = fs.client.osdc.read(read, dest, Some(done));
 }
 
 fn finish(result: Result<usize>, dest: IovDest) {
@@ -128,6 +142,11 @@ fn finish(result: Result<usize>, dest: IovDest) {
     let Ok(subrequest) = dest.into_owner::<Subrequest<CephFs>>() else {
         return;
     };
+    if result == Err(eshutdown()) {
+        if let Some(fs) = subrequest.inode().super_data() {
+            fs.shut_out(format_args!("an osd"));
+        }
+    }
     let result = match result {
         Ok(read) => Ok(read.min(filled)),
         // No object means that this part of the file was never written.

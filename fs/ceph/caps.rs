@@ -35,7 +35,7 @@ use ceph_fs_proto::{
         cap_bits::Caps,
         client_caps::{CapInode, CapItem, CapOp, CapUpdate, ClientCaps},
         inode_stat::ReplyCap,
-        msg::{CLIENT_CAPRELEASE, CLIENT_CAPS},
+        msg::{Vino, CLIENT_CAPRELEASE, CLIENT_CAPS},
         request::{Args, Op},
     },
 };
@@ -47,7 +47,7 @@ use crate::{
     fill,
     fs_client::{FsClient, Subject},
     inode::{has_pages, Session, SessionRef, State},
-    mds_client::OwnedPath,
+    mds_client::{OwnedPath, FROM_MDS},
     super_block::CephFs,
 };
 
@@ -304,7 +304,7 @@ impl FsClient {
 
     /// Empties the page cache: at once what can be, the rest by work. No reader may
     /// use it until then.
-    fn drop_pages(&self, inode: &Inode<CephFs>) {
+    pub(crate) fn drop_pages(&self, inode: &Inode<CephFs>) {
         let info = inode.data();
         info.state().cache_doubtful = true;
         inode.invalidate_clean_pages();
@@ -327,6 +327,22 @@ impl FsClient {
     }
 
     // ----- telling servers -----
+
+    /// Has work tell the servers that wait for it what is not used any more; for those
+    /// who have no reference to the inode, or may not sleep.
+    pub(crate) fn answer_for(&self, ino: u64) {
+        // Not a reference to ourselves, which would be dropped on our own queue.
+        let Some(sb) = self.super_block() else { return };
+        let work = move || {
+            // An inode that is gone has given everything back.
+            if let Some(inode) = sb.find_inode(&Vino::head(ino)) {
+                sb.data().check_caps(&inode, false);
+            }
+        };
+        if self.inode_queue.try_spawn(GFP_KERNEL, work).is_err() {
+            pr_err!("ino {:x}: no memory to answer for caps\n", ino);
+        }
+    }
 
     /// Tells each server what it has to know of the inode's capabilities; with `all`
     /// also what is not wanted any more.
@@ -639,18 +655,19 @@ impl FsClient {
             if self.is_shut_down() {
                 return Err(EIO);
             }
-            let known = info.state().caps.known_wanted();
-            if known.contains(need) {
+            let asked = || info.state().caps.known_wanted().contains(need);
+            if asked() {
                 let reason = Reason {
                     what: CAPS_WAIT,
-                    whom: "mds",
+                    whom: FROM_MDS,
                     id: u64::from(need.0),
                     ino: inode.key().ino,
                 };
                 let mut got = None;
                 let done = || {
                     got = take();
-                    got.is_some() || self.is_shut_down()
+                    // Without a session that knows what is wanted nothing will come.
+                    got.is_some() || self.is_shut_down() || !asked()
                 };
                 let limit = Some(time::secs(5));
                 match info

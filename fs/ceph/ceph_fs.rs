@@ -40,13 +40,16 @@ mod dir;
 mod file;
 mod fill;
 mod fs_client;
+mod health;
 mod inode;
 mod lease;
 mod mds_client;
 mod ops;
+mod recovery;
 mod snap;
 #[path = "super.rs"]
 mod super_block;
+mod waiting;
 
 /// The queue of the periodic work of all mounts.
 static QUEUE: Global<Arc<OwnedQueue>> = Global::new();

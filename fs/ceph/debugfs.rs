@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The files of a mount in debugfs, in the C client's formats: `mdsmap`, `mdsc`,
-//! `mds_sessions`, `caps`, `status`, `bdi`; and `waits`, which the C client lacks.
+//! `mds_sessions`, `caps`, `status`, `bdi`; and `waiting` and `health`, which the C client
+//! lacks ([`crate::waiting`], [`crate::health`]).
 use kernel::{
     prelude::*,
     seq_file::SeqFile,
@@ -27,22 +28,29 @@ impl FsClient {
     pub(crate) fn create_debugfs(self: &Arc<Self>, bdi: &CStr) -> Result {
         let dir = self.client.debugfs_dir().ok_or(ENODEV)?;
         let mut files = KVec::new();
-        let mut add = |name: &CStr, show: fn(&Arc<FsClient>, &SeqFile)| -> Result {
+        let mut add = |name: &CStr, show: fn(&Arc<FsClient>, &SeqFile) -> Result| -> Result {
             // The files are dropped by `stop`, before the file system.
             let fs = self.clone();
-            let file = dir.file(name, 0o400, move |m: &SeqFile| {
-                show(&fs, m);
-                Ok(())
-            })?;
+            let file = dir.file(name, 0o400, move |m: &SeqFile| show(&fs, m))?;
             files.push(file, GFP_KERNEL)?;
             Ok(())
         };
-        add(c"mdsmap", |fs, m| fs.mdsc.show_map(m))?;
-        add(c"mdsc", |fs, m| fs.mdsc.show_requests(m))?;
-        add(c"mds_sessions", |fs, m| fs.mdsc.show_sessions(m))?;
+        add(c"mdsmap", |fs, m| {
+            fs.mdsc.show_map(m);
+            Ok(())
+        })?;
+        add(c"mdsc", |fs, m| {
+            fs.mdsc.show_requests(m);
+            Ok(())
+        })?;
+        add(c"mds_sessions", |fs, m| {
+            fs.mdsc.show_sessions(m);
+            Ok(())
+        })?;
         add(c"caps", FsClient::show_caps)?;
         add(c"status", FsClient::show_status)?;
-        add(c"waits", |fs, m| fs.client.waits.show(m))?;
+        add(c"waiting", FsClient::show_waiting)?;
+        add(c"health", FsClient::show_health)?;
         let target = CString::try_from_fmt(fmt!("../../bdi/{}", bdi))?;
         files.push(dir.symlink(c"bdi", &target)?, GFP_KERNEL)?;
         let files = Files { _files: files };
@@ -51,19 +59,16 @@ impl FsClient {
         Ok(())
     }
 
-    fn show_caps(self: &Arc<Self>, m: &SeqFile) {
+    fn show_caps(self: &Arc<Self>, m: &SeqFile) -> Result {
         let mut used = 0;
-        let counted = self.mdsc.for_each_session(|s| used += s.data.len());
-        if counted.is_err() {
-            return;
-        }
+        self.mdsc.for_each_session(|s| used += s.data.len())?;
         show!(
             m,
             "total\t\t{used}\navail\t\t0\nused\t\t{used}\nreserved\t0\nmin\t\t{CAPS_MIN}\n\n\
             ino              mds  issued           implemented\n\
             --------------------------------------------------\n"
         );
-        let shown = self.mdsc.for_each_session(|session| {
+        self.mdsc.for_each_session(|session| {
             self.for_each_cap(session, |inode| {
                 let info = inode.data();
                 let state = info.state();
@@ -77,10 +82,7 @@ impl FsClient {
                 }
                 true
             });
-        });
-        if shown.is_err() {
-            return;
-        }
+        })?;
         show!(
             m,
             "\n\nWaiters:\n--------\n\
@@ -93,9 +95,10 @@ impl FsClient {
                 show!(m, "{pid:<13}0x{:<17x}{need:<17}{need:<17}\n", reason.ino);
             }
         });
+        Ok(())
     }
 
-    fn show_status(self: &Arc<Self>, m: &SeqFile) {
+    fn show_status(self: &Arc<Self>, m: &SeqFile) -> Result {
         let addr = self.client.messenger.addr();
         show!(
             m,
@@ -105,6 +108,7 @@ impl FsClient {
             addr.nonce
         );
         show!(m, "blocklisted: {}\n", self.mdsc.is_blocklisted());
+        Ok(())
     }
 }
 

@@ -453,7 +453,8 @@ impl FsClient {
         }
         drop(prepared);
         if truncated && has_pages(inode) {
-            inode.truncate_pagecache(inode.size());
+            // Not here: a page that is being read would be waited for.
+            self.drop_pages(inode);
         }
         // Of an empty directory all names are known.
         if inode.is_dir()

@@ -168,11 +168,13 @@ impl FsClient {
 
     /// The end: closes the sessions and stops everything that holds references.
     pub(crate) fn stop(&self) {
-        let files = self.debugfs.lock().take();
-        drop(files);
-        // A server that does not answer holds up the unmount that long.
+        // Nobody reads any more. What is on its way into the page cache would be waited
+        // for, by work on inodes and by the VFS.
+        self.client.osdc.abort(EIO);
         let limit = self.client.mount_timeout().unwrap_or(time::secs(60));
         self.mdsc.stop(limit);
+        let files = self.debugfs.lock().take();
+        drop(files);
         self.inode_queue.flush();
         self.client.stop();
     }
@@ -180,7 +182,17 @@ impl FsClient {
     /// By force: nothing succeeds any more.
     pub(crate) fn shut_down(&self) {
         self.shut_down.store(1, Release);
+        self.client.events.add(format_args!("shut down by force"));
+        self.client.abort();
         self.mdsc.shutdown();
+        // Those who wait for capabilities.
+        let woken = self
+            .mdsc
+            .for_each_session(|session| self.wake_session(session));
+        if woken.is_err() {
+            // They look by themselves, though later.
+            pr_err!("no memory to wake readers\n");
+        }
     }
 
     /// Whether [`Self::shut_down`] was called.
@@ -403,6 +415,10 @@ impl MdsHooks for FsClient {
         self.wake_session(session);
     }
 
+    fn refused(self: &Arc<Self>, rank: u32) {
+        self.shut_out(format_args!("mds{rank}"));
+    }
+
     fn session_closed(&self, session: &Arc<Session>) {
         self.drop_session_caps(session);
     }
@@ -416,6 +432,7 @@ impl MdsHooks for FsClient {
     }
 
     fn tick(&self) {
+        self.recover_if_shut_out();
         self.look_at_delayed();
     }
 }

@@ -278,22 +278,26 @@ impl Mount {
         fs.set_super_block(sb.handle());
 
         let started = time::jiffies();
-        match self.open_root(&fs, started) {
+        match self.open_root(&fs, &bdi, started) {
             Ok(root) => {
                 let locked = sb.set_root(root)?;
                 fs.mdsc.mounted();
-                if let Err(e) = fs.create_debugfs(&bdi) {
-                    warning!("no files in debugfs: {}\n", e.to_errno());
-                }
                 Ok(locked)
             }
             Err(e) => {
                 let available = fs.mdsc.map().is_some_and(|map| map.is_available());
-                if e == EINTR || e == ENOMEM || available {
+                if e == EINTR || e == ENOMEM {
+                    return Err(e);
+                }
+                if available {
+                    advise(e);
                     return Err(e);
                 }
                 if fs.client.fsid().is_some() {
-                    info!("No mds server is up or the cluster is laggy\n");
+                    info!(
+                        "No mds server is up or the cluster is laggy: see `ceph fs status` and \
+                        `ceph -s`\n"
+                    );
                 }
                 fc.error(fmt!("no mds server is up, or the cluster does not answer"));
                 Err(ehostunreach())
@@ -304,6 +308,7 @@ impl Mount {
     fn open_root(
         &self,
         fs: &Arc<FsClient>,
+        bdi: &CStr,
         started: kernel::time::Jiffies,
     ) -> Result<kernel_ext::fs::InodeRef<CephFs>> {
         fs.mdsc.start(fs.clone());
@@ -315,6 +320,10 @@ impl Mount {
         )?;
         fs.mdsc.subscribe();
         fs.client.open_session(maps)?;
+        // From now on it shows what a mount waits for.
+        if let Err(e) = fs.create_debugfs(bdi) {
+            warning!("no files in debugfs: {}\n", e.to_errno());
+        }
         if let (Some(wanted), Some(found)) = (self.fsid, fs.client.fsid()) {
             if wanted != found {
                 error!("the source names cluster {wanted}, but the monitors are of {found}\n");
@@ -405,6 +414,7 @@ impl context::Operations for Mount {
         let config = Config {
             fs_name: self.options.fs_name.as_deref().map(copy).transpose()?,
             require_active: self.options.require_active_mds,
+            recover: self.options.recover_clean,
             hostname: task::node_name()?,
             kernel_release: task::kernel_release()?,
             entity_id,
@@ -429,6 +439,26 @@ impl context::Operations for Mount {
     }
 }
 
+/// Says what to do about a mount that a metadata server, which is there, has not served.
+fn advise(error: Error) {
+    if error == ETIMEDOUT {
+        error!(
+            "the mds did not answer: see `ceph fs status`, and that the network lets us reach \
+            its msgr2 port\n"
+        );
+    } else if error == EACCES || error == EPERM {
+        error!(
+            "the mds does not let us in: see what `ceph auth get` and `ceph fs authorize` say of \
+            the user and this path, and `ceph osd blocklist ls`\n"
+        );
+    } else if error != ENOENT {
+        error!(
+            "the mds answered with error {}: see its log and `ceph fs status`\n",
+            error.to_errno()
+        );
+    }
+}
+
 fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
     let mut copy = KVec::new();
     copy.extend_from_slice(bytes, GFP_KERNEL)?;
@@ -437,7 +467,9 @@ fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
 
 /// Whether a mount can share an existing super block. Under a spin lock.
 fn same(existing: &Arc<FsClient>, mine: &Arc<FsClient>) -> bool {
+    let refused = existing.mdsc.is_blocklisted() && !existing.options.recover_clean;
     !existing.is_shut_down()
+        && !refused
         && !mine.client.options.noshare
         && existing.client.serves(&mine.client.options)
         && existing.options.same_behaviour(&mine.options)
@@ -470,6 +502,12 @@ impl super_block::Operations for SuperOps {
         sb.data().stop();
     }
 
+    fn give_up_reads(inode: &kernel_ext::fs::inode::Uncounted<CephFs>) {
+        if let Some(fs) = inode.super_data() {
+            fs.client.osdc.give_up(inode.key().ino);
+        }
+    }
+
     fn evict(inode: &kernel_ext::fs::inode::Uncounted<CephFs>) {
         FsClient::evict(inode);
     }
@@ -488,6 +526,9 @@ impl super_block::Operations for SuperOps {
             [pool] => u64::try_from(*pool).ok(),
             _ => None,
         };
+        if fs.is_shut_down() {
+            return Err(EIO);
+        }
         let found = fs.client.monc.statfs(pool)?;
         let blocks = |kib: u64| kib >> (BLOCK_SHIFT - 10);
         stat.set_type(MAGIC as i64)

@@ -13,6 +13,7 @@ use kernel_ext::{
 pub mod auth;
 pub mod client;
 mod debugfs;
+pub mod events;
 mod keyring;
 pub mod log;
 pub mod messenger;

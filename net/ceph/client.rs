@@ -10,11 +10,15 @@ use ceph_proto::wire::osd::kind;
 use ceph_proto::wire::types::Fsid;
 
 use crate::debugfs::ClientFiles;
+use crate::events::Events;
 use crate::log::{error, info};
 use crate::messenger::{Config, Incoming, Messenger, FEATURE_MSG_AUTH};
 use crate::mon_client::{MonClient, MonDispatch};
 use crate::options::Options;
 use crate::osd_client::OsdClient;
+
+/// After so long a mount that waits for monitors says so in the log.
+const PATIENCE_SECS: u64 = 10;
 
 /// A client of one cluster.
 #[pin_data]
@@ -29,6 +33,8 @@ pub struct Client {
     pub osdc: Arc<OsdClient>,
     /// The tasks that wait on behalf of this client.
     pub waits: Arc<WaitTable>,
+    /// What happened to its sessions lately.
+    pub events: Arc<Events>,
     /// From the first session until `stop`.
     #[pin]
     files: Mutex<Option<ClientFiles>>,
@@ -70,9 +76,15 @@ impl Client {
             required: if options.nosign { 0 } else { FEATURE_MSG_AUTH },
         })?;
         let waits = Arc::pin_init(WaitTable::new(), GFP_KERNEL)?;
-        let monc = MonClient::new(&options, messenger.clone(), waits.clone())?;
+        let events = Arc::pin_init(Events::new()?, GFP_KERNEL)?;
+        let monc = MonClient::new(&options, messenger.clone(), waits.clone(), events.clone())?;
         let options = Arc::new(options, GFP_KERNEL)?;
-        let osdc = OsdClient::new(options.clone(), messenger.clone(), monc.clone())?;
+        let osdc = OsdClient::new(
+            options.clone(),
+            messenger.clone(),
+            monc.clone(),
+            events.clone(),
+        )?;
         Arc::pin_init(
             try_pin_init!(Self {
                 options,
@@ -80,6 +92,7 @@ impl Client {
                 monc,
                 osdc,
                 waits,
+                events,
                 files <- new_mutex!(None, "ceph::Client::files"),
             }),
             GFP_KERNEL,
@@ -99,7 +112,7 @@ impl Client {
         let osdc = self.osdc.clone();
         self.monc
             .start(Arc::new(Maps { osdc, others: maps }, GFP_KERNEL)?);
-        let opened = self.monc.wait_maps(self.mount_timeout());
+        let opened = self.wait_maps();
         if opened == Err(ETIMEDOUT) {
             error!(
                 "no monitor answered within {} s: check the addresses of the monitors ({} given), \
@@ -117,6 +130,24 @@ impl Client {
         Ok(())
     }
 
+    /// Waits for the first maps; says so when that takes long.
+    fn wait_maps(&self) -> Result {
+        let limit = self.mount_timeout();
+        let first = time::secs(PATIENCE_SECS);
+        if limit.is_some_and(|limit| limit <= first) {
+            return self.monc.wait_maps(limit);
+        }
+        match self.monc.wait_maps(Some(first)) {
+            Err(e) if e == ETIMEDOUT => info!(
+                "no monitor has answered for {PATIENCE_SECS} s, still trying: check mon_addr, that \
+                they run, and the network\n"
+            ),
+            other => return other,
+        }
+        let rest = limit.map(|limit| limit.saturating_sub(first));
+        self.monc.wait_maps(rest)
+    }
+
     /// This client's directory in debugfs, for the files of its user; they have to
     /// be dropped before [`stop`](Self::stop).
     pub fn debugfs_dir(&self) -> Option<Dir> {
@@ -129,6 +160,21 @@ impl Client {
             0 => None,
             seconds => Some(time::secs(u64::from(seconds))),
         }
+    }
+
+    /// By force: whoever waits for data or for an answer of the monitors gets `EIO`, and
+    /// so does who asks for data from now on.
+    pub fn abort(&self) {
+        self.osdc.abort(EIO);
+        self.monc.fail_queries(EIO);
+    }
+
+    /// Begins anew with another identity, for servers that shut this one out: another
+    /// nonce in the address, and new sessions with monitors and OSDs.
+    pub fn renew(&self) {
+        self.messenger.renew_nonce();
+        self.monc.reopen_session();
+        self.osdc.reopen();
     }
 
     /// Ends everything; afterwards nothing of this client runs.

@@ -213,6 +213,26 @@ impl<T: FileSystem> Dentry<T> {
         Ok(out)
     }
 
+    /// Its path from the root of the file system.
+    ///
+    /// # Errors
+    ///
+    /// `ENAMETOOLONG`, `ENOMEM`.
+    pub fn path(&self) -> Result<KVec<u8>> {
+        const LEN: usize = bindings::PATH_MAX as usize;
+        let mut buf = KVec::from_elem(0u8, LEN, GFP_KERNEL)?;
+        // SAFETY: The dentry has a reference; the buffer is as long as it says.
+        let path = from_err_ptr(unsafe {
+            bindings::dentry_path_raw(self.as_ptr(), buf.as_mut_ptr().cast(), LEN as c_int)
+        })?;
+        let at = (path as usize).saturating_sub(buf.as_ptr() as usize);
+        let mut out = KVec::new();
+        let text = buf.get(at..).unwrap_or_default();
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        out.extend_from_slice(text, GFP_KERNEL)?;
+        Ok(out)
+    }
+
     /// Takes it out of the tree: the next lookup asks the file system. Takes the lock of
     /// the dentry; does not sleep.
     pub fn unhash(&self) {

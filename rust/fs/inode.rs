@@ -591,6 +591,45 @@ pub(super) fn get_or_create<T: FileSystem>(sb: &SuperBlock<T>, key: &Key<T>) -> 
     }
 }
 
+/// # Safety
+///
+/// For [`SuperBlock::find_inode_now`] alone: the caller keeps what C asks of one of `match`.
+unsafe extern "C" fn grab<T: FileSystem>(
+    inode: *mut bindings::inode,
+    _hash: u64,
+    key: *mut c_void,
+) -> c_int {
+    // SAFETY: The VFS calls it with the lock of the table of inodes, for inodes of our super
+    // block; the data is the key that is looked for.
+    unsafe {
+        if test::<T>(inode, key) == 0 {
+            0
+        } else if bindings::igrab(inode).is_null() {
+            -1
+        } else {
+            1
+        }
+    }
+}
+
+impl<T: FileSystem> SuperBlock<T> {
+    /// As [`Self::find_inode`], but never sleeps nor waits: an inode that is being evicted
+    /// is not found.
+    pub fn find_inode_now(&self, key: &Key<T>) -> Option<InodeRef<T>> {
+        let data = ptr::from_ref(key).cast_mut().cast();
+        // SAFETY: The super block is alive; the callback fits its inodes and the key, and
+        // takes a reference to what it finds.
+        unsafe {
+            InodeRef::from_vfs(bindings::find_inode_nowait(
+                self.as_ptr(),
+                T::Inode::hash(key),
+                Some(grab::<T>),
+                data,
+            ))
+        }
+    }
+}
+
 pub(super) fn find<T: FileSystem>(sb: &SuperBlock<T>, key: &Key<T>) -> Option<InodeRef<T>> {
     let data = ptr::from_ref(key).cast_mut().cast();
     // SAFETY: As in `get_or_create`.

@@ -239,6 +239,12 @@ pub trait Operations: Sized + 'static {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
+    /// A request that [`begin`](Self::begin) has let begin is over; in a work item, or in
+    /// the task that waited for it. Must not wait for a server.
+    fn end(_request: &Request<'_, Self::Fs>) {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
     /// How many bytes can be read at once, of `len` at `start`: at least one.
     fn max_read(_inode: &Uncounted<Self::Fs>, _start: u64, len: usize) -> usize {
         len
@@ -297,6 +303,14 @@ impl<O: Operations> Vtable<O> {
     ///
     /// For the table of operations alone: the caller keeps what C asks of one of `free_request`.
     unsafe extern "C" fn free_request(rreq: *mut bindings::netfs_io_request) {
+        if O::HAS_END {
+            // SAFETY: netfs gives a valid request, and counts it at the inode until later.
+            let raw = unsafe { NonNull::new_unchecked(rreq) };
+            O::end(&Request {
+                raw,
+                _p: PhantomData,
+            });
+        }
         // SAFETY: netfs calls it once, for a request whose `init_request` has succeeded.
         drop(unsafe { O::Private::from_foreign((*rreq).netfs_priv) });
     }

@@ -25,6 +25,12 @@ pub trait Operations: Sized {
     /// All inodes and dentries are gone. Not called if there never was a root.
     fn put_super(_data: &<Self::Fs as FileSystem>::Super) {}
 
+    /// An inode is being evicted while reads into its pages are under way: they are waited
+    /// for next, and nobody wants them. May be called in memory reclaim.
+    fn give_up_reads(_inode: &inode::Uncounted<Self::Fs>) {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
     /// An inode is evicted: its pages are gone, and no call on it comes any more
     /// except from RCU walk. Release what it holds.
     fn evict(_inode: &inode::Uncounted<Self::Fs>) {}
@@ -101,6 +107,9 @@ impl<O: Operations> Vtable<O> {
         // freed; the order is that of `evict` in C when there is no `evict_inode`, after
         // the reads of netfs that still use the mapping have ended.
         unsafe {
+            if O::HAS_GIVE_UP_READS && bindings::netfs_has_outstanding_io(inode) {
+                O::give_up_reads(inode::Uncounted::from_raw(inode));
+            }
             bindings::netfs_wait_for_outstanding_io(inode);
             bindings::truncate_inode_pages_final(&raw mut (*inode).i_data);
             if O::HAS_EVICT {

@@ -74,6 +74,11 @@ __rust_helper void rust_helper_netfs_wait_for_outstanding_io(struct inode *inode
 	netfs_wait_for_outstanding_io(inode);
 }
 
+__rust_helper bool rust_helper_netfs_has_outstanding_io(struct inode *inode)
+{
+	return atomic_read(&netfs_inode(inode)->io_count) != 0;
+}
+
 __rust_helper struct kmem_cache *rust_helper_inode_cache_create(const char *name,
 								unsigned int size,
 								unsigned int align,

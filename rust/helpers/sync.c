@@ -17,6 +17,17 @@ __rust_helper bool rust_helper_task_fatal_signal_pending(struct task_struct *tas
 	return fatal_signal_pending(task);
 }
 
+__rust_helper bool rust_helper_task_process_has_ended(struct task_struct *task)
+{
+	/* The signal struct stays as long as the task does. */
+	return atomic_read(&task->signal->live) == 0;
+}
+
+__rust_helper void rust_helper_task_comm(char *buf, struct task_struct *task)
+{
+	strscpy_pad(buf, task->comm, TASK_COMM_LEN);
+}
+
 __rust_helper pid_t rust_helper_current_pid(void)
 {
 	return task_pid_nr(current);

@@ -376,6 +376,12 @@ impl<S: Issuer> CapSet<S> {
         Some(got)
     }
 
+    /// One more use of [`Caps::FILE_RD`], by somebody who uses it already.
+    pub fn hold_read(&mut self) -> Caps {
+        self.reading = self.reading.saturating_add(1);
+        Caps::FILE_RD
+    }
+
     /// Ends the use of what was taken. Whether a server may wait for that.
     pub fn give_back(&mut self, got: Caps) -> bool {
         if got.intersects(Caps::FILE_RD) {

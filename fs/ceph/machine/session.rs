@@ -151,7 +151,8 @@ impl Session {
     /// The generation of capabilities that are issued now, and whether those of
     /// this generation are good.
     pub fn validity(&self, now: Ticks) -> (u32, bool) {
-        (self.cap_gen, !reached(now, self.cap_ttl))
+        let good = !self.state.is_over() && !reached(now, self.cap_ttl);
+        (self.cap_gen, good)
     }
 
     /// The client asks for the session.
@@ -247,7 +248,7 @@ impl Session {
         Some(self.seq)
     }
 
-    /// CLOSE or REJECT, or the client gives up.
+    /// CLOSE or REJECT, or the client gives up. It vouches for nothing any more.
     pub fn ended(&mut self, rejected: bool) {
         self.state = if rejected {
             SessionState::Rejected
@@ -370,8 +371,10 @@ mod tests {
         assert_eq!(s.close(), Some(6));
         assert_eq!(s.count_message(), Some(7));
         assert_eq!(s.close(), None);
+        assert!(s.validity(1).1);
         s.ended(false);
         assert!(s.state().is_over());
+        assert!(!s.validity(1).1);
         assert_eq!((s.close(), s.reconnecting()), (None, None));
     }
 

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What comes from metadata servers.
-use kernel::{
-    prelude::*,
-    sync::{atomic::Relaxed, Arc},
-};
+use kernel::{prelude::*, sync::Arc};
 use kernel_ext::{pr_err_ratelimited, pr_warn_ratelimited, time};
 
 use ceph_core::{
     auth::ServiceAuth,
-    log::{error, info},
+    log::info,
     messenger::{
         Alloc, AuthBadMethod, AuthKeys, AuthRequest, Connection, ConnectionOps, Header, Incoming,
     },
@@ -113,6 +110,7 @@ impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
     fn peer_reset(&self, _con: &Arc<Connection>) {
         let (mdsc, session) = (&self.mdsc, &self.session);
         pr_warn!("mds{} closed our session\n", session.rank);
+        mdsc.note(format_args!("mds{} closed our session", session.rank));
         let Some(map) = mdsc.map() else { return };
         match map.state(session.rank) {
             MdsState::RECONNECT => mdsc.reconnect(session, &map),
@@ -186,6 +184,7 @@ impl<H: MdsHooks> MdsClient<H> {
         };
         if came_back {
             pr_info!("mds{} came back\n", rank);
+            self.note(format_args!("mds{rank} came back"));
         }
         match message.op {
             SessionOp::OPEN => {
@@ -197,6 +196,7 @@ impl<H: MdsHooks> MdsClient<H> {
                 if before == SessionState::Reconnecting {
                     pr_info!("mds{} reconnect success\n", rank);
                 }
+                self.note(format_args!("mds{rank} session open"));
                 let mut inner = session.inner.lock();
                 inner.opened(message.features, message.seq, timeout);
                 drop(inner);
@@ -209,9 +209,13 @@ impl<H: MdsHooks> MdsClient<H> {
                 let renewal = session.inner.lock().renewed(message.seq, now, timeout);
                 match renewal {
                     Renewal::Old | Renewal::Good => {}
-                    Renewal::StillStale => pr_info!("mds{} caps still stale\n", rank),
+                    Renewal::StillStale => {
+                        pr_info!("mds{} caps still stale\n", rank);
+                        self.note(format_args!("mds{rank} caps still stale"));
+                    }
                     Renewal::Fresh => {
                         pr_info!("mds{} caps renewed\n", rank);
+                        self.note(format_args!("mds{rank} caps renewed"));
                         hooks.renewed(session);
                     }
                 }
@@ -219,20 +223,27 @@ impl<H: MdsHooks> MdsClient<H> {
             SessionOp::CLOSE => {
                 if before == SessionState::Reconnecting {
                     pr_info!("mds{} reconnect denied\n", rank);
+                    self.note(format_args!("mds{rank} reconnect denied"));
                 }
                 self.drop_session(session, SessionState::Closed);
             }
             SessionOp::STALE => {
                 pr_info!("mds{} caps went stale, renewing\n", rank);
+                self.note(format_args!("mds{rank} caps went stale, renewing"));
                 session.inner.lock().stale(now);
                 self.renew_caps(session);
             }
-            SessionOp::RECALL_STATE => hooks.recall(session, message.max_caps),
+            SessionOp::RECALL_STATE => {
+                let max = message.max_caps;
+                self.note(format_args!("mds{rank} recalls caps, at most {max}"));
+                hooks.recall(session, max);
+            }
             SessionOp::FLUSHMSG => {
                 hooks.flush_releases(session);
                 session.send_bare(SessionOp::FLUSHMSG_ACK, message.seq)?;
             }
             SessionOp::FORCE_RO => {
+                self.note(format_args!("mds{rank} is read-only now"));
                 session.inner.lock().force_readonly();
                 hooks.force_readonly(session);
             }
@@ -243,11 +254,7 @@ impl<H: MdsHooks> MdsClient<H> {
                 };
                 info!("mds{rank} rejected {what}\n");
                 if message.blocklisted {
-                    self.blocklisted.store(1, Relaxed);
-                    error!(
-                        "this client is blocklisted: unmount, see `ceph osd blocklist ls`, \
-                        and mount again\n"
-                    );
+                    hooks.refused(rank);
                 }
                 self.drop_session(session, SessionState::Rejected);
             }

@@ -67,6 +67,10 @@ pub(crate) trait MdsHooks: Send + Sync + Sized + 'static {
     /// The server takes no more changes.
     fn force_readonly(&self, session: &Arc<Session<Self>>);
 
+    /// The server of a rank refuses us, as the cluster has shut this client out. The
+    /// session ends next.
+    fn refused(self: &Arc<Self>, rank: u32);
+
     /// The session is over: all its capabilities are gone.
     fn session_closed(&self, session: &Arc<Session<Self>>);
 

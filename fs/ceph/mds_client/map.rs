@@ -79,6 +79,7 @@ impl<H: MdsHooks> MdsClient<H> {
             state.map_error = None;
             state.map.replace(map.clone())
         };
+        self.note(format_args!("mdsmap {}", map.epoch));
         self.client.monc.got_map(Sub::MdsMap, map.epoch);
         if let Some(old) = old {
             self.compare_maps(&old, &map)?;
@@ -108,6 +109,10 @@ impl<H: MdsHooks> MdsClient<H> {
             if old.addr(rank) != new.addr(rank) {
                 // Another daemon, or another life of it: what the session holds
                 // is kept until the rank asks for it.
+                self.note(format_args!(
+                    "mds{rank} is another daemon, {}",
+                    after.name()
+                ));
                 let _io = session.io.lock();
                 session.con.close_nowait();
                 session.inner.lock().moved();
@@ -121,6 +126,7 @@ impl<H: MdsHooks> MdsClient<H> {
                 if before != MdsState::CREATING && before != MdsState::STARTING {
                     pr_info!("mds{} recovery completed\n", rank);
                 }
+                self.note(format_args!("mds{rank} is active again"));
                 self.kick(|place| {
                     place == Place::Sent(rank) || place == Place::WaitsForSession(rank)
                 });
@@ -139,6 +145,7 @@ impl<H: MdsHooks> MdsClient<H> {
         let before = session.inner.lock().reconnecting();
         let Some(before) = before else { return };
         pr_info!("mds{} reconnect start\n", session.rank);
+        self.note(format_args!("mds{} reconnect start", session.rank));
         session.con.close_nowait();
         let sent = self.open_connection(map, session).and_then(|()| {
             for parts in hooks.reconnect(session)? {
@@ -148,6 +155,7 @@ impl<H: MdsHooks> MdsClient<H> {
         });
         if let Err(e) = sent {
             pr_err!("mds{} reconnect failed: {:?}\n", session.rank, e);
+            self.note(format_args!("mds{} reconnect failed", session.rank));
             session.inner.lock().not_reconnected(before);
         }
     }

@@ -58,11 +58,22 @@ pub(crate) use session::{Session, SessionState};
 use dispatch::SessionOps;
 use request::Place;
 
+/// Who a task waits for, in the [`Reason`] of a wait for a metadata server.
+pub(crate) const FROM_MDS: &str = "mds";
+/// What an unmount waits for.
+pub(crate) const CLOSE_WAIT: &str = "close of the sessions";
+
 /// The tick: releases, renewals, silence of servers.
 const TICK_SECS: u64 = 5;
 
+/// How long an unmount waits for sessions to be closed. What the client holds is given
+/// back by the same messages, and a server that does not run now reads them when it does.
+const CLOSE_SECS: u64 = 10;
+/// As [`CLOSE_SECS`], after `umount -f`: long enough to send the messages.
+const FORCED_CLOSE_MSECS: u64 = 200;
+
 /// Bytes from outside, printed as text with anything unusual escaped.
-struct Text<'a>(&'a [u8]);
+pub(crate) struct Text<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,6 +99,8 @@ pub(crate) struct Config {
     pub fs_name: Option<KVec<u8>>,
     /// Fail requests at once, while mounting, if no rank is active.
     pub require_active: bool,
+    /// Begin anew when the cluster has shut this client out (`recover_session=clean`).
+    pub recover: bool,
     /// Host name, for the list of sessions that a server shows.
     pub hostname: KVec<u8>,
     /// Kernel release, likewise.
@@ -103,6 +116,8 @@ pub(crate) struct Config {
 enum Phase {
     Mounting,
     Mounted,
+    /// Shut out by the cluster, and about to begin anew: requests wait.
+    Recovering,
     /// Sessions are being closed.
     Stopping,
     /// By force: nothing succeeds any more.
@@ -208,6 +223,46 @@ impl<H: MdsHooks> MdsClient<H> {
         self.blocklisted.load(Relaxed) != 0
     }
 
+    /// Notes that the cluster has shut this client out, or not any more. Whether that is
+    /// new.
+    pub(crate) fn set_blocklisted(&self, blocklisted: bool) -> bool {
+        let new = i32::from(blocklisted);
+        self.blocklisted.xchg(new, Relaxed) != new
+    }
+
+    /// Ends all sessions on our side, with all that they vouched for. Requests wait until
+    /// [`end_recovery`](Self::end_recovery).
+    pub(crate) fn begin_recovery(self: &Arc<Self>) {
+        {
+            let mut state = self.state.lock();
+            if state.phase != Phase::Mounted {
+                return;
+            }
+            state.phase = Phase::Recovering;
+        }
+        for session in self.sessions().unwrap_or_default() {
+            self.drop_session(&session, SessionState::Closed);
+        }
+    }
+
+    /// The client is another one now: requests go on.
+    pub(crate) fn end_recovery(self: &Arc<Self>) {
+        self.set_blocklisted(false);
+        {
+            let mut state = self.state.lock();
+            if state.phase != Phase::Recovering {
+                return;
+            }
+            state.phase = Phase::Mounted;
+        }
+        self.kick(|_| true);
+    }
+
+    /// The request with this number, if it has no reply yet.
+    pub(crate) fn request(&self, tid: u64) -> Option<Arc<Request<H>>> {
+        self.state.lock().requests.get(&tid).cloned()
+    }
+
     /// The current map.
     pub(crate) fn map(&self) -> Option<Arc<MdsMap>> {
         self.state.lock().map.clone()
@@ -224,6 +279,11 @@ impl<H: MdsHooks> MdsClient<H> {
             f(&session);
         }
         Ok(())
+    }
+
+    /// An event for the file `health`.
+    fn note(&self, what: fmt::Arguments<'_>) {
+        self.client.events.add(what);
     }
 
     fn hooks(&self) -> Option<Arc<H>> {
@@ -317,8 +377,13 @@ impl<H: MdsHooks> MdsClient<H> {
         if state.requests.get(&request.tid()).is_none() {
             return Next::Wait;
         }
-        if state.phase == Phase::Shutdown {
-            return Next::Fail(EIO);
+        match state.phase {
+            Phase::Shutdown => return Next::Fail(EIO),
+            Phase::Recovering => {
+                request.progress.lock().place = Place::WaitsForMap;
+                return Next::Wait;
+            }
+            Phase::Mounting | Phase::Mounted | Phase::Stopping => {}
         }
         let map = match (&state.map, state.map_error) {
             (_, Some(e)) if state.phase == Phase::Mounting => return Next::Fail(e),
@@ -352,7 +417,12 @@ impl<H: MdsHooks> MdsClient<H> {
                 drop(progress);
                 return Next::Send(session, attempts);
             }
-            SessionState::Rejected => return Next::Fail(EACCES),
+            SessionState::Rejected => {
+                let recovers = self.config.recover && self.is_blocklisted();
+                if !recovers || state.phase != Phase::Mounted {
+                    return Next::Fail(EACCES);
+                }
+            }
             SessionState::New | SessionState::Closed => {
                 if let Err(e) = self.open_session(state, &map, &session) {
                     return Next::Fail(e);
@@ -510,6 +580,7 @@ impl<H: MdsHooks> MdsClient<H> {
             oldest.unwrap_or(0),
         )?;
         session.inner.lock().opening(time::jiffies());
+        self.note(format_args!("mds{} session opening", session.rank));
         session.send_parts(Parts {
             kind: CLIENT_SESSION,
             version: ClientSession::OPEN_VERSION,
@@ -550,6 +621,7 @@ impl<H: MdsHooks> MdsClient<H> {
             session.inner.lock().ended(last == SessionState::Rejected);
             session.con.close_nowait();
         }
+        self.note(format_args!("mds{} session {}", session.rank, last.name()));
         if last != SessionState::Rejected {
             self.unregister(session);
         }
@@ -561,17 +633,23 @@ impl<H: MdsHooks> MdsClient<H> {
         self.kick(|place| place == Place::Sent(rank) || place == Place::WaitsForSession(rank));
     }
 
-    /// Closes all sessions, at most for `limit` jiffies, then cuts what is left. All
-    /// requests fail from now on. Killable.
+    /// Closes all sessions, at most for `limit` jiffies (and [`CLOSE_SECS`]), then cuts
+    /// what is left. All requests fail from now on. Killable.
     pub(crate) fn stop(self: &Arc<Self>, limit: Jiffies) {
-        {
+        let forced = {
             let mut state = self.state.lock();
-            if state.phase != Phase::Shutdown {
+            let forced = state.phase == Phase::Shutdown;
+            if !forced {
                 state.phase = Phase::Stopping;
             }
-        }
+            forced
+        };
         let sessions = self.sessions().unwrap_or_default();
         let hooks = self.hooks();
+        let limit = match forced {
+            true => time::msecs(FORCED_CLOSE_MSECS),
+            false => limit.min(time::secs(CLOSE_SECS)),
+        };
         for session in &sessions {
             if let Some(hooks) = &hooks {
                 hooks.flush_releases(session);
@@ -583,8 +661,8 @@ impl<H: MdsHooks> MdsClient<H> {
             }
         }
         let reason = Reason {
-            what: "close of the sessions",
-            whom: "mds",
+            what: CLOSE_WAIT,
+            whom: FROM_MDS,
             ..Reason::default()
         };
         let closed = || !sessions.iter().any(|s| s.state() == SessionState::Closing);
@@ -593,7 +671,15 @@ impl<H: MdsHooks> MdsClient<H> {
             .wait_until(&self.client.waits, reason, Some(limit), closed)
             .is_err()
         {
-            pr_warn!("a metadata server does not close its session; the client leaves without\n");
+            for session in &sessions {
+                if session.state() == SessionState::Closing {
+                    pr_warn!(
+                        "mds{} does not answer: unmounted without its closing the session; if it \
+                        is not coming back, see `ceph fs status` and `ceph mds fail`\n",
+                        session.rank
+                    );
+                }
+            }
         }
         self.shutdown();
         drop(DelayedTask::<Self>::cancel_sync(self));
@@ -649,7 +735,9 @@ impl<H: MdsHooks> TaskHandler for MdsClient<H> {
             renew
         };
         for session in this.sessions().unwrap_or_default() {
-            session.check_hung();
+            if session.check_hung() {
+                this.note(format_args!("mds{} hung", session.rank));
+            }
             if !session.state().is_alive() {
                 continue;
             }

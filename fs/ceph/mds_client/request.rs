@@ -12,6 +12,7 @@
 //!
 //! A waiter that is killed leaves a request that was sent in the table, since the
 //! reply hands out capabilities which must be taken note of.
+use core::fmt;
 use kernel::{
     new_spinlock,
     prelude::*,
@@ -24,7 +25,7 @@ use ceph_core::{messenger::Message, request::Request as Core};
 use ceph_fs_proto::wire::request::{Args, FilePath, Op, Release};
 use ceph_proto::wire::types::Timespec;
 
-use super::hooks::MdsHooks;
+use super::{hooks::MdsHooks, FROM_MDS};
 
 /// A path that the request owns.
 #[derive(Debug, Default)]
@@ -153,7 +154,7 @@ impl<H: MdsHooks> Request<H> {
                     tid,
                     Reason {
                         what: spec.op.name(),
-                        whom: "mds",
+                        whom: FROM_MDS,
                         id: tid,
                         ino: spec.path1.ino,
                     },
@@ -182,11 +183,39 @@ impl<H: MdsHooks> Request<H> {
         self.core.tid()
     }
 
+    /// What it waits for, to be printed.
+    pub(crate) fn waits_for(&self) -> WaitsFor {
+        let progress = self.progress.lock();
+        WaitsFor {
+            place: progress.place,
+            attempts: progress.attempts,
+            tid: self.tid(),
+        }
+    }
+
     /// The rank that it was sent to.
     pub(crate) fn sent_to(&self) -> Option<u32> {
         match self.progress.lock().place {
             Place::Sent(rank) => Some(rank),
             _ => None,
         }
+    }
+}
+
+/// What a request waits for.
+pub(crate) struct WaitsFor {
+    place: Place,
+    attempts: u32,
+    tid: u64,
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::WaitsForMap => f.write_str("an mdsmap with an active mds")?,
+            Place::WaitsForSession(rank) => write!(f, "a session with mds{rank}")?,
+            Place::Sent(rank) => write!(f, "mds{rank}")?,
+        }
+        write!(f, " (tid {}, sent {}x)", self.tid, self.attempts)
     }
 }

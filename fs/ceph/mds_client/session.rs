@@ -116,11 +116,13 @@ impl<H: MdsHooks> Session<H> {
         }
     }
 
-    /// Notes that the server has been silent for longer than it lets clients be.
-    pub(super) fn check_hung(&self) {
+    /// Notes that the server has been silent for longer than it lets clients be. Whether
+    /// that is new.
+    pub(super) fn check_hung(&self) -> bool {
         let hung = self.inner.lock().tick(time::jiffies());
         if hung {
             pr_info!("mds{} hung\n", self.rank);
         }
+        hung
     }
 }

@@ -142,6 +142,8 @@ pub struct MountOptions {
     pub rbytes: bool,
     /// Fail the mount at once where no MDS is active.
     pub require_active_mds: bool,
+    /// Begin anew after the cluster has shut this client out.
+    pub recover_clean: bool,
 }
 
 impl Default for MountOptions {
@@ -161,6 +163,7 @@ impl Default for MountOptions {
             ino32: false,
             rbytes: false,
             require_active_mds: true,
+            recover_clean: false,
         }
     }
 }
@@ -220,7 +223,9 @@ impl MountOptions {
                 Value::Flag(false),
             ) => {}
             ("pagecache", Value::Flag(true)) => {}
-            ("recover_session", Value::Text("no")) => {}
+            ("recover_session", Value::Text("no")) => self.recover_clean = false,
+            ("recover_session", Value::Text("clean")) => self.recover_clean = true,
+            ("recover_session", Value::Text(_)) => return Err(Invalid),
             ("snapdirname", Value::Text(".snap")) => {}
             _ if SPECS.iter().any(|(known, _)| *known == name) => return Err(NotBuilt),
             _ => return Err(OptionError::Unknown),
@@ -255,12 +260,16 @@ impl MountOptions {
             && self.ino32 == other.ino32
             && self.rbytes == other.rbytes
             && self.require_active_mds == other.require_active_mds
+            && self.recover_clean == other.recover_clean
     }
 
     /// Hands out what differs from the defaults as it stands in /proc/mounts, in
     /// the C client's order: a name, and a number for those that have one.
     pub fn show(&self, mut out: impl FnMut(&str, Option<u32>)) {
         let d = Self::default();
+        if self.recover_clean {
+            out("recover_session=clean", None);
+        }
         let mut number = |name, value: u32, default: u32| {
             if value != default {
                 out(name, Some(value));
@@ -332,12 +341,26 @@ mod tests {
         let mut o = MountOptions::default();
         assert_eq!(o.set("acl", Value::Flag(true)), Err(OptionError::NotBuilt));
         assert_eq!(o.set("acl", Value::Flag(false)), Ok(()));
-        let clean = Value::Text("clean");
-        assert_eq!(o.set("recover_session", clean), Err(OptionError::NotBuilt));
+        let pages = Value::Flag(false);
+        assert_eq!(o.set("pagecache", pages), Err(OptionError::NotBuilt));
         assert_eq!(
             o.set("nosuch", Value::Flag(true)),
             Err(OptionError::Unknown)
         );
+    }
+
+    #[test]
+    fn recovery() {
+        let mut o = MountOptions::default();
+        let dirty = Value::Text("dirty");
+        assert_eq!(o.set("recover_session", dirty), Err(OptionError::Invalid));
+        assert_eq!(o.set("recover_session", Value::Text("clean")), Ok(()));
+        assert!(o.recover_clean && !o.same_behaviour(&MountOptions::default()));
+        let mut shown = None;
+        o.show(|name, value| shown = Some((name == "recover_session=clean", value)));
+        assert_eq!(shown, Some((true, None)));
+        assert_eq!(o.set("recover_session", Value::Text("no")), Ok(()));
+        assert!(!o.recover_clean);
     }
 
     #[test]

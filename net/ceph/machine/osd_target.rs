@@ -171,6 +171,11 @@ impl Target {
         &self.namespace
     }
 
+    /// Name of the object, to keep.
+    pub fn name(&self) -> ObjectName {
+        self.object
+    }
+
     /// Name of the object.
     pub fn object(&self) -> &[u8] {
         self.object.as_bytes()

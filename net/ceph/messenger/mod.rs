@@ -50,6 +50,11 @@ const fn features(bits: &[u32]) -> u64 {
 /// The work queue of all connections; the module owns it. It serves reclaim.
 pub(crate) static QUEUE: Global<Arc<OwnedQueue>> = Global::new();
 
+/// Tells a client from others at the same address.
+fn new_nonce() -> u32 {
+    random::u32().max(1)
+}
+
 /// What a [`Messenger`] is told by the mount options.
 pub struct Config {
     /// Address to show to servers; if `None`, the one that the first monitor sees.
@@ -90,8 +95,7 @@ impl Messenger {
         let queue = QUEUE.get().ok_or(ENODEV)?;
         let addr = EntityAddr {
             kind: AddrType::ANY,
-            // Tells this client from others at the same address.
-            nonce: random::u32().max(1),
+            nonce: new_nonce(),
             sock: config.ip.map(|ip| SocketAddr::new(ip, 0)),
         };
         Arc::pin_init(
@@ -140,6 +144,13 @@ impl Messenger {
     /// Says what global id the monitors gave.
     pub fn set_global_id(&self, global_id: u64) {
         self.state.lock().global_id = global_id;
+    }
+
+    /// Takes another nonce, which makes this a client that no server has heard of.
+    /// Sessions that are open keep the old one.
+    pub(crate) fn renew_nonce(&self) {
+        let nonce = new_nonce();
+        self.state.lock().addr.nonce = nonce;
     }
 
     /// Takes over the address that a peer sees if there is none yet.

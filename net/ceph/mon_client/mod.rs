@@ -40,6 +40,7 @@ use ceph_proto::wire::{
 };
 
 use crate::auth::{self, KernelCrypto};
+use crate::events::Events;
 use crate::log::{error, info};
 use crate::messenger::{Connection, Incoming, Message, Messenger, Parts, Policy};
 use crate::options::Options;
@@ -52,6 +53,9 @@ pub use ceph_proto::machine::subs::Sub;
 pub use ceph_proto::wire::mon::Statfs;
 use query::Query;
 use session::Session;
+
+/// Who a task waits for, in the [`Reason`] of a wait for monitors.
+pub const FROM_MONITORS: &str = "mon";
 
 /// The queue of the ticks of all clients.
 pub(crate) static QUEUE: Global<Arc<OwnedQueue>> = Global::new();
@@ -72,6 +76,7 @@ pub struct MonClient {
     messenger: Arc<Messenger>,
     con: Arc<Connection>,
     waits: Arc<WaitTable>,
+    events: Arc<Events>,
     last_tid: Atomic<u64>,
     /// The current map: replaced, never changed. Innermost lock.
     #[pin]
@@ -93,6 +98,8 @@ struct Inner {
     auth: AuthClient,
     /// Number of the current session.
     session: u64,
+    /// Since when there is none.
+    lost_at: Option<Jiffies>,
     /// A renewal of tickets is under way.
     renewing: bool,
     /// Why waiting is in vain.
@@ -115,6 +122,7 @@ impl MonClient {
         options: &Options,
         messenger: Arc<Messenger>,
         waits: Arc<WaitTable>,
+        events: Arc<Events>,
     ) -> Result<Arc<Self>> {
         let queue = QUEUE.get().ok_or(ENODEV)?;
         let con = Connection::new(&messenger, Policy::Lossy)?;
@@ -130,6 +138,7 @@ impl MonClient {
             subs: Subs::new(),
             auth: AuthClient::new(options.entity_name(), key, &auth::SERVICES)?,
             session: 0,
+            lost_at: None,
             renewing: false,
             error: None,
             queries: RBTree::new(),
@@ -140,6 +149,7 @@ impl MonClient {
                 messenger,
                 con,
                 waits,
+                events,
                 last_tid: Atomic::new(0),
                 map <- new_spinlock!(map, "ceph::MonClient::map"),
                 inner <- new_mutex!(inner, "ceph::MonClient::inner"),
@@ -197,6 +207,7 @@ impl MonClient {
             return;
         };
         inner.session = inner.session.wrapping_add(1);
+        inner.lost_at.get_or_insert(time::jiffies());
         inner.renewing = false;
         inner.auth.reset();
         // Without memory nothing is open, and the next tick tries again.
@@ -215,6 +226,8 @@ impl MonClient {
         if !inner.hunt.is_hunting() {
             if let Some((mon, addr)) = self.con.peer().zip(self.con.peer_addr()) {
                 info!("{mon} {addr} session lost, hunting for new mon\n");
+                self.events
+                    .add(format_args!("{mon} {addr} session lost, hunting"));
             }
         }
         self.con.close_nowait();
@@ -332,8 +345,8 @@ impl MonClient {
     /// vain: `EACCES` (the key), `EHOSTUNREACH` (another cluster).
     pub fn wait_maps(&self, timeout: Option<Jiffies>) -> Result {
         let reason = Reason {
-            what: "monmap and osdmap",
-            whom: "mon",
+            what: "mount",
+            whom: FROM_MONITORS,
             ..Reason::default()
         };
         let mut result = Ok(());
@@ -359,7 +372,7 @@ impl MonClient {
     pub fn wait_osdmap(&self, epoch: u32, timeout: Option<Jiffies>) -> Result {
         let reason = Reason {
             what: "osdmap",
-            whom: "mon",
+            whom: FROM_MONITORS,
             id: u64::from(epoch),
             ..Reason::default()
         };

@@ -17,7 +17,7 @@ use ceph_proto::wire::{
     types::{EntityAddr, Fsid},
 };
 
-use super::{Inner, MonClient};
+use super::{Inner, MonClient, FROM_MONITORS};
 use crate::messenger::{Incoming, Message, Parts};
 use crate::request::{Callback, Request};
 
@@ -54,7 +54,7 @@ impl MonClient {
         let fsid = self.fsid().ok_or_else(errno::enotconn)?;
         let reason = Reason {
             what,
-            whom: "mon",
+            whom: FROM_MONITORS,
             id: tid,
             ..Reason::default()
         };
@@ -207,7 +207,7 @@ impl MonClient {
     }
 
     /// Nobody will answer.
-    pub(super) fn fail_queries(&self, error: Error) {
+    pub(crate) fn fail_queries(&self, error: Error) {
         let queries = core::mem::replace(&mut self.inner.lock().queries, RBTree::new());
         for query in queries.values() {
             query.request.complete(Err(error));

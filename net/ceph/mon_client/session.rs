@@ -33,6 +33,7 @@ impl Session {
     fn established(&self, inner: &mut Inner) {
         let monc = &self.monc;
         inner.error = None;
+        inner.lost_at = None;
         inner.renewing = false;
         inner.subs.session_opened(now());
         if inner.hunt.found() {
@@ -42,6 +43,8 @@ impl Session {
         monc.resend_queries(inner);
         let Mon { rank, addr } = self.mon;
         info!("mon{rank} {addr} session established\n");
+        monc.events
+            .add(format_args!("mon{rank} {addr} session established"));
     }
 
     /// The monitor does not take us, or is not who it should be.
@@ -56,6 +59,10 @@ impl Session {
                 failed: {}; check that the user exists and that its key is the cluster's\n",
                 error.to_errno()
             );
+            self.monc.events.add(format_args!(
+                "mon{rank} refused client.{name}: {}",
+                error.to_errno()
+            ));
         }
         self.monc.give_up(inner, EACCES);
     }
@@ -72,6 +79,9 @@ impl Session {
                 .iter()
                 .position(|m| m.addr.sock == self.mon.addr.sock);
             inner.hunt.renumber(current);
+            if inner.subs.get(Sub::MonMap).1 != map.epoch {
+                monc.events.add(format_args!("monmap {}", map.epoch));
+            }
             inner.subs.got(Sub::MonMap, map.epoch);
             // The guard is gone before the old map is.
             let old = core::mem::replace(&mut *monc.map.lock(), map);

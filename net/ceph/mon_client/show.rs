@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What debugfs shows of the monitor client, in the C client's formats.
 use kernel::seq_file::SeqFile;
+use kernel_ext::time;
 
 use ceph_proto::machine::subs::{Sub, Want};
-use ceph_proto::wire::mon::kind;
+use ceph_proto::wire::{mon::kind, types::EntityName};
 
 use super::MonClient;
 use crate::log::show;
@@ -16,6 +17,14 @@ impl MonClient {
         for mon in &map.mons {
             show!(m, "\tmon{}\t{}\n", mon.rank, mon.addr);
         }
+    }
+
+    /// The monitor that there is a session with, or that one is tried to be opened with;
+    /// then also for how many milliseconds there has been none.
+    pub fn peer(&self) -> (Option<EntityName>, Option<u64>) {
+        let lost_at = self.inner.lock().lost_at;
+        let msecs = lost_at.map(|then| time::to_msecs(time::elapsed(then)));
+        (self.con.peer(), msecs)
     }
 
     /// File `monc`.

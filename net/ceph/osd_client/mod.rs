@@ -23,6 +23,7 @@
 //!
 //! Locks, outer first: a session's state, a request's state, `shared`.
 use kernel::{
+    alloc::flags::GFP_ATOMIC,
     new_mutex, new_spinlock,
     prelude::*,
     rbtree::{RBTree, RBTreeNode},
@@ -46,6 +47,7 @@ use ceph_proto::wire::osd::flag;
 use ceph_proto::wire::osdmap::{flags, OsdMap};
 use ceph_proto::wire::types::{EntityName, EntityType};
 
+use crate::events::Events;
 use crate::messenger::{Connection, Messenger, Policy};
 use crate::mon_client::{MonClient, Sub};
 use crate::options::{Options, ReadFromReplica};
@@ -59,6 +61,7 @@ mod worker;
 pub use ceph_proto::machine::osd_target::ObjectName;
 pub use request::{Answer, OsdRequest, ReadOp};
 use session::{stopped, Ops, Session, HOMELESS};
+pub use show::Waiting;
 
 /// The queue of the workers of all clients.
 pub(crate) static QUEUE: Global<Arc<OwnedQueue>> = Global::new();
@@ -71,6 +74,7 @@ pub struct OsdClient {
     options: Arc<Options>,
     messenger: Arc<Messenger>,
     pub(crate) monc: Arc<MonClient>,
+    events: Arc<Events>,
     last_tid: Atomic<u64>,
     /// Requests that have no answer yet.
     count: Atomic<i64>,
@@ -84,6 +88,11 @@ pub struct OsdClient {
     /// Maps that came in, for the worker.
     #[pin]
     maps: Mutex<KVVec<KVVec<u8>>>,
+    /// Inodes whose reads up to a tid nobody wants any more, for the worker.
+    #[pin]
+    given_up: SpinLock<KVec<(u64, u64)>>,
+    /// All sessions shall be opened anew.
+    reopen: Atomic<bool>,
     #[pin]
     worker: DelayedTask<OsdClient>,
 }
@@ -109,6 +118,7 @@ impl OsdClient {
         options: Arc<Options>,
         messenger: Arc<Messenger>,
         monc: Arc<MonClient>,
+        events: Arc<Events>,
     ) -> Result<Arc<Self>> {
         let queue = QUEUE.get().ok_or(ENODEV)?;
         let homeless = Session::new(HOMELESS, None)?;
@@ -123,6 +133,7 @@ impl OsdClient {
                 options,
                 messenger,
                 monc,
+                events,
                 last_tid: Atomic::new(0),
                 count: Atomic::new(0),
                 asleep: Atomic::new(false),
@@ -130,6 +141,8 @@ impl OsdClient {
                 homeless,
                 shared <- new_spinlock!(shared, "ceph::OsdClient::shared"),
                 maps <- new_mutex!(KVVec::new(), "ceph::OsdClient::maps"),
+                given_up <- new_spinlock!(KVec::new(), "ceph::OsdClient::given_up"),
+                reopen: Atomic::new(false),
                 worker <- new_delayed_task!(queue, "ceph_osd_worker"),
             }),
             GFP_KERNEL,
@@ -210,6 +223,20 @@ impl OsdClient {
 
     fn fail(self: &Arc<Self>, req: &Arc<OsdRequest>, error: Error) {
         req.state.lock().failed.get_or_insert(error);
+        self.wake_worker();
+    }
+
+    /// Ends all reads for an inode that were begun before with `EINTR`, soon. Never sleeps,
+    /// so memory reclaim may call it. Without memory they end when the OSD answers.
+    pub fn give_up(self: &Arc<Self>, ino: u64) {
+        let last = self.last_tid.load(Relaxed);
+        let _ = self.given_up.lock().push((ino, last), GFP_ATOMIC);
+        self.wake_worker();
+    }
+
+    /// Opens new sessions, soon, and sends all requests again through those.
+    pub fn reopen(self: &Arc<Self>) {
+        self.reopen.store(true, Relaxed);
         self.wake_worker();
     }
 

@@ -3,7 +3,7 @@
 use kernel::{new_mutex, prelude::*, sync::Arc, sync::Mutex, time::Jiffies};
 use kernel_ext::{
     iov::IovDest,
-    task::TaskRef,
+    task::{Comm, TaskRef},
     time,
     wait::{Reason, WaitTable},
 };
@@ -56,7 +56,7 @@ pub struct OsdRequest {
     pub(super) core: Request<Answer>,
     /// Who asked. It may wait in a way that no signal ends, such as for the page
     /// cache: when it is being killed, the worker ends the request.
-    pub(super) task: TaskRef,
+    task: TaskRef,
     op: Op,
     snap: u64,
     #[pin]
@@ -129,6 +129,20 @@ impl OsdRequest {
         self.core.tid()
     }
 
+    /// Inode number of the file, 0 if there is none.
+    pub(super) fn ino(&self) -> u64 {
+        self.core.reason().ino
+    }
+
+    /// Whether nobody wants the answer: the task that asked is being killed, or its process
+    /// has ended. The latter may still wait for it (for asynchronous reads, late in its
+    /// end), but an OSD that is well shall have the time to answer.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.task.fatal_signal_pending()
+            || self.task.process_has_ended()
+                && time::elapsed(self.core.submitted()) >= time::secs(1)
+    }
+
     /// Waits for the answer of a request without a callback.
     ///
     /// # Errors
@@ -149,6 +163,11 @@ impl OsdRequest {
         // It is at home whenever a request ends; see `OsdClient::recall`.
         let dest = dest.unwrap_or_else(|| IovDest::from_buffer(KVVec::new()));
         self.core.complete(Ok(Answer { result, dest }));
+    }
+
+    /// The command of the task that asked.
+    pub(super) fn comm(&self) -> Comm {
+        self.task.comm()
     }
 
     /// The operation, for debugfs.

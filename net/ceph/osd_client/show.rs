@@ -2,10 +2,14 @@
 //! The files `osdmap` and `osdc` of debugfs, as the C client has them.
 use core::fmt;
 use kernel::{
+    prelude::*,
     seq_file::SeqFile,
     sync::{atomic::Relaxed, Arc},
 };
 
+use kernel_ext::{task::Comm, time};
+
+use ceph_proto::machine::osd_target::ObjectName;
 use ceph_proto::wire::osdmap::osd_state;
 
 use super::{
@@ -178,7 +182,6 @@ impl OsdClient {
             self.count.load(Relaxed)
         );
         self.for_each_session(|session| show_session(m, session));
-        show_session(m, &self.homeless);
         show!(m, "LINGER REQUESTS\nBACKOFFS\n");
         self.for_each_session(|session| {
             for backoff in &session.state.lock().backoffs {
@@ -194,12 +197,96 @@ impl OsdClient {
         });
     }
 
-    fn for_each_session(&self, mut f: impl FnMut(&Arc<Session>)) {
+    /// Calls `f` for each session, last for that of the requests without an OSD.
+    pub(super) fn for_each_session(&self, mut f: impl FnMut(&Arc<Session>)) {
         let mut id = HOMELESS;
         while let Some(session) = self.session_after(id) {
             id = session.id;
             f(&session);
         }
+        f(&self.homeless);
+    }
+
+    /// The requests that have no answer yet, in no order.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn waiting(&self) -> Result<KVec<Waiting>> {
+        let mut all = KVec::new();
+        let mut failed = Ok(());
+        let barrier = self.barrier();
+        self.for_each_session(|session| {
+            for req in session.state.lock().requests.values() {
+                if let Err(e) = all.push(Waiting::new(req, session.id, barrier), GFP_KERNEL) {
+                    failed = Err(e.into());
+                }
+            }
+        });
+        failed.map(|()| all)
+    }
+}
+
+/// A request that has no answer yet.
+pub struct Waiting {
+    /// The task that asked.
+    pub pid: i32,
+    /// Its command name.
+    pub comm: Comm,
+    /// Operation.
+    pub op: &'static str,
+    /// Inode number of the file, 0 if there is none.
+    pub ino: u64,
+    /// Milliseconds since it was asked.
+    pub msecs: u64,
+    /// Milliseconds since it was last sent; `None` if it was not.
+    pub sent: Option<u64>,
+    /// The OSD it was sent to, or is to be sent to.
+    pub osd: Option<i32>,
+    tid: u64,
+    object: ObjectName,
+    /// Epoch of the map that it waits for; 0 if it waits for the OSD.
+    after: u32,
+    attempts: u32,
+}
+
+impl Waiting {
+    fn new(req: &OsdRequest, session: i32, barrier: u32) -> Self {
+        let since = |then| time::to_msecs(time::elapsed(then));
+        let r = req.state.lock();
+        let homeless = session == HOMELESS;
+        Self {
+            pid: req.core.pid(),
+            comm: req.comm(),
+            op: req.op().name(),
+            ino: req.ino(),
+            msecs: since(req.core.submitted()),
+            sent: (r.attempts > 0).then(|| since(r.sent_at)),
+            osd: (!homeless).then_some(session),
+            tid: req.tid(),
+            object: r.target.name(),
+            after: match homeless || r.target.paused {
+                true => barrier.max(r.target.epoch.saturating_add(1)),
+                false => 0,
+            },
+            attempts: r.attempts,
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.osd, self.after) {
+            (Some(osd), 0) => write!(f, "osd{osd}")?,
+            (Some(osd), after) => write!(f, "osdmap {after}, then osd{osd}")?,
+            (None, after) => write!(f, "osdmap {after}: no OSD has the object")?,
+        }
+        let name = Name(self.object.as_bytes());
+        write!(
+            f,
+            " (object {name}, tid {}, sent {}x)",
+            self.tid, self.attempts
+        )
     }
 }
 

@@ -42,6 +42,17 @@ impl Taken {
     }
 }
 
+/// What [`OsdClient::scan`] takes out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scan {
+    /// What the map, a broken connection or its owner says.
+    Changed,
+    /// All requests.
+    All,
+    /// All requests, and sessions end.
+    Reopen,
+}
+
 /// Pauses of the map: somebody wants to know when they end.
 fn is_paused(map: &OsdMap) -> bool {
     map.flags & (flags::FULL | flags::PAUSERD | flags::PAUSEWR) != 0
@@ -56,16 +67,25 @@ impl OsdClient {
         self.asleep.store(false, Relaxed);
         let mut taken = Taken::new();
         let maps = core::mem::take(&mut *self.maps.lock());
-        let news = !maps.is_empty();
+        let (news, before) = (!maps.is_empty(), self.epoch());
         for front in &maps {
             if let Err(error) = self.take_maps(front, &mut taken) {
                 error!("corrupt osdmap: {}\n", error.to_errno());
             }
         }
-        self.scan(false, &mut taken);
+        self.mark_given_up();
+        let how = match self.reopen.xchg(false, Relaxed) {
+            true => Scan::Reopen,
+            false => Scan::Changed,
+        };
+        self.scan(how, &mut taken);
         self.settle(taken);
         if news {
-            self.monc.got_map(Sub::OsdMap, self.epoch());
+            let epoch = self.epoch();
+            if epoch != before {
+                self.events.add(format_args!("osdmap {epoch}"));
+            }
+            self.monc.got_map(Sub::OsdMap, epoch);
         }
         self.tick();
         let busy = self.count.load(Relaxed) > 0;
@@ -89,7 +109,7 @@ impl OsdClient {
             let Some(old) = self.map() else { break };
             if old.epoch.checked_add(1) == Some(*epoch) {
                 self.publish(old.apply(Incremental::decode(bytes)?)?)?;
-                self.scan(false, taken);
+                self.scan(Scan::Changed, taken);
                 incremental = true;
             }
         }
@@ -99,7 +119,7 @@ impl OsdClient {
                 self.publish(OsdMap::decode(bytes)?)?;
                 // Intervals may have come and gone in between.
                 let skipped = have > 0 && have.saturating_add(1) < *epoch;
-                self.scan(skipped, taken);
+                self.scan(if skipped { Scan::All } else { Scan::Changed }, taken);
             }
         }
         if let Some(map) = self.map() {
@@ -126,13 +146,13 @@ impl OsdClient {
 
     /// Takes out what the current map, a broken connection or its owner says shall
     /// not stay where it is.
-    fn scan(self: &Arc<Self>, force: bool, taken: &mut Taken) {
+    fn scan(self: &Arc<Self>, how: Scan, taken: &mut Taken) {
         let Some(map) = self.map() else { return };
-        self.scan_session(&self.homeless, &map, force, taken);
+        self.scan_session(&self.homeless, &map, how, taken);
         let mut id = HOMELESS;
         while let Some(session) = self.session_after(id) {
             id = session.id;
-            self.scan_session(&session, &map, force, taken);
+            self.scan_session(&session, &map, how, taken);
         }
     }
 
@@ -140,13 +160,15 @@ impl OsdClient {
         self: &Arc<Self>,
         session: &Arc<Session>,
         map: &Arc<OsdMap>,
-        force: bool,
+        how: Scan,
         taken: &mut Taken,
     ) {
         let stopped = self.shared.lock().stopped;
         let addr = session.con.as_ref().and_then(|con| con.peer_addr());
         let gone = session.id != HOMELESS
-            && (!map.osd_is_up(session.id) || addr != Some(map.osd_addr(session.id)));
+            && (how == Scan::Reopen
+                || !map.osd_is_up(session.id)
+                || addr != Some(map.osd_addr(session.id)));
         let (mut asked, mut out) = (Requests::new(), Taken::new());
         let mut state = session.state.lock();
         if gone {
@@ -169,7 +191,7 @@ impl OsdClient {
                 &mut out.failed
             } else if outcome == Outcome::PoolGone {
                 &mut asked
-            } else if gone || force || outcome == Outcome::Send {
+            } else if gone || how != Scan::Changed || outcome == Outcome::Send {
                 &mut out.again
             } else {
                 next = cursor.move_next();
@@ -185,6 +207,12 @@ impl OsdClient {
         drop(state);
 
         if gone {
+            let why = match how {
+                Scan::Reopen => "begun anew",
+                Scan::Changed | Scan::All => "over, it is not where it was",
+            };
+            let id = session.id;
+            self.events.add(format_args!("osd{id} session {why}"));
             session.close_connection();
         } else if faulted {
             self.reconnect(session, map);
@@ -223,6 +251,8 @@ impl OsdClient {
     fn reconnect(self: &Arc<Self>, session: &Arc<Session>, map: &OsdMap) {
         let Some(con) = &session.con else { return };
         if con.is_established() {
+            self.events
+                .add(format_args!("osd{} connection reset", session.id));
             session.close_connection();
             if self.connect(session, map).is_ok() {
                 session.send_all();
@@ -313,8 +343,24 @@ impl OsdClient {
         }
     }
 
-    /// Fails requests that wait for too long, or whose task is being killed. Returns whether there are any others
-    /// that wait for an OSD that does not answer.
+    /// Marks the reads of inodes that are being evicted as failed.
+    fn mark_given_up(&self) {
+        let given_up = core::mem::take(&mut *self.given_up.lock());
+        if given_up.is_empty() {
+            return;
+        }
+        self.for_each_session(|session| {
+            for req in session.state.lock().requests.values() {
+                let named = |(ino, last): &(u64, u64)| req.ino() == *ino && req.tid() <= *last;
+                if given_up.iter().any(named) {
+                    req.state.lock().failed.get_or_insert(EINTR);
+                }
+            }
+        });
+    }
+
+    /// Fails requests that wait for too long, or that nobody waits for any more. Returns
+    /// whether there are others that wait for an OSD that does not answer.
     fn overdue(self: &Arc<Self>, session: &Session, limit: Option<Jiffies>) -> bool {
         let keepalive = time::secs(u64::from(self.options.osd_keepalive));
         let state = session.state.lock();
@@ -329,7 +375,7 @@ impl OsdClient {
                 r.failed.get_or_insert(ETIMEDOUT);
                 self.wake_worker();
             }
-            if r.failed.is_none() && req.task.fatal_signal_pending() {
+            if r.failed.is_none() && req.is_abandoned() {
                 r.failed = Some(EINTR);
                 self.wake_worker();
             }
