@@ -32,12 +32,15 @@ impl Frag {
     ///
     /// # Errors
     ///
-    /// `EBADMSG` if it is deeper than the hash is wide.
+    /// `EBADMSG` if it is deeper than the hash is wide, or its value has bits below
+    /// its depth: it would neither hold its own value nor be followed by another, and
+    /// a listing would go round.
     pub fn checked(raw: u32) -> Result<Self> {
-        if raw >> 24 > 24 {
+        let frag = Self(raw);
+        if frag.bits() > 24 || !frag.contains(frag.value()) {
             return Err(ebadmsg());
         }
-        Ok(Self(raw))
+        Ok(frag)
     }
 
     /// Depth, 0 to 24.
@@ -168,6 +171,13 @@ mod tests {
         assert!(Frag::ROOT.is_leftmost() && Frag::ROOT.is_rightmost());
         assert_eq!(Frag::ROOT.next(), None);
         assert!(Frag::checked(25 << 24).is_err());
+    }
+
+    #[test]
+    fn bits_below_the_depth_are_refused() {
+        assert!(Frag::checked((1 << 24) | 0x80_0000).is_ok());
+        assert!(Frag::checked((1 << 24) | 0x80_0001).is_err());
+        assert!(Frag::checked(1).is_err());
     }
 
     #[test]
