@@ -196,11 +196,14 @@ impl Backoff {
 
     /// First object of the range, and the one behind the last.
     pub fn range(&self) -> (HObject<'_>, HObject<'_>) {
-        // SpgId, epoch, operation, id.
-        let mut d = Decoder::new(self.bytes.get(24 + 4 + 1 + 8..).unwrap_or(&[]));
-        let begin = HObject::decode(&mut d).unwrap_or_default();
-        let end = HObject::decode(&mut d).unwrap_or_default();
-        (begin, end)
+        let both = || -> Result<_> {
+            let mut d = Decoder::new(&self.bytes);
+            // Its length is not ours to know: a newer OSD may say more.
+            SpgId::decode(&mut d)?;
+            d.skip(4 + 1 + 8)?; // Epoch, operation, id.
+            Ok((HObject::decode(&mut d)?, HObject::decode(&mut d)?))
+        };
+        both().unwrap_or_default()
     }
 
     /// Whether an object of the placement group is in the range.
@@ -327,6 +330,22 @@ mod tests {
             ..backoff.spg
         };
         assert!(!backoff.covers(&other, &object(b"c", 4)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_placement_group_of_a_newer_version() -> Result {
+        let bytes = message(object(b"b", 4), object(b"d", 4))?;
+        // A version that adds three bytes at the end of the group.
+        let mut newer = Encoder::new();
+        newer.u8(2)?.u8(1)?.u32(18 + 3)?;
+        newer
+            .bytes(bytes.get(6..24).ok_or(EINVAL)?)?
+            .bytes(b"new")?;
+        newer.bytes(bytes.get(24..).ok_or(EINVAL)?)?;
+        let backoff = Backoff::decode(newer.into_vec())?;
+        assert!(backoff.range() == (object(b"b", 4), object(b"d", 4)));
+        assert!(backoff.covers(&backoff.spg, &object(b"c", 4)));
         Ok(())
     }
 }
