@@ -353,6 +353,25 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_map_in_an_incremental_one() -> Result {
+        let holding = |full: &[u8]| {
+            wrapped(8, |e| {
+                e.bytes(&[7; 16])?.u32(10)?.u64(0)?.i64(-1)?.i32(-1)?;
+                e.blob(full).map(|_| ())
+            })
+        };
+        let mut bytes = full(0, 8)?;
+        let mut map = OsdMap::decode(&bytes)?;
+        assert!(apply(&map, &holding(&bytes)?).is_err());
+        map.epoch = 9;
+        assert_eq!(apply(&map, &holding(&bytes)?)?.epoch, 10);
+        // Of another cluster: its identity is behind the heads of wrapper and data.
+        *bytes.get_mut(12).ok_or(EINVAL)? = 8;
+        assert!(apply(&map, &holding(&bytes)?).is_err());
+        Ok(())
+    }
+
+    #[test]
     fn truncated_maps_are_refused() -> Result {
         let bytes = full(0, 8)?;
         for len in 0..bytes.len() {

@@ -101,7 +101,7 @@ impl Delta {
         let max_osd = usize::try_from(d.i32()?).ok();
         let pools = decode_pools(d)?;
         let pool_names = FlatMap::decode_names(d, 8, Decoder::i64)?;
-        let old_pools = d.vec(8, Decoder::i64)?;
+        let old_pools = ascending(d.vec(8, Decoder::i64)?)?;
         let up = d.vec(9, |d| Ok((d.i32()?, decode_addr(d)?)))?;
         let states = d.vec(8, pair)?;
         let weights = d.vec(8, pair)?;
@@ -153,9 +153,13 @@ impl Delta {
 
 /// Takes groups that are removed from a map, in ascending order.
 fn decode_removed(d: &mut Decoder<'_>) -> Result<KVVec<PgId>> {
-    let removed = d.vec(PgId::SIZE, PgId::decode)?;
-    match removed.is_sorted() {
-        true => Ok(removed),
+    ascending(d.vec(PgId::SIZE, PgId::decode)?)
+}
+
+/// Refuses a set that does not ascend: it could not be searched.
+fn ascending<T: Ord>(set: KVVec<T>) -> Result<KVVec<T>> {
+    match set.is_sorted() {
+        true => Ok(set),
         false => Err(ebadmsg()),
     }
 }
@@ -170,13 +174,15 @@ impl OsdMap {
     /// # Errors
     ///
     /// [`EINVAL`] if `inc` does not follow this map, `EBADMSG` if it names OSDs that
-    /// there are not, `ENOMEM`.
+    /// there are not or holds a whole map of another epoch or cluster, `ENOMEM`.
     pub fn apply(&self, inc: Incremental) -> Result<Self> {
         if inc.fsid != self.fsid || self.epoch.checked_add(1) != Some(inc.epoch) {
             return Err(EINVAL);
         }
         let delta = match inc.change {
-            Change::Full(map) if map.epoch == inc.epoch => return Ok(KBox::into_inner(map)),
+            Change::Full(map) if map.epoch == inc.epoch && map.fsid == inc.fsid => {
+                return Ok(KBox::into_inner(map))
+            }
             Change::Full(_) => return Err(ebadmsg()),
             Change::Delta(delta) => KBox::into_inner(delta),
         };
@@ -188,9 +194,9 @@ impl OsdMap {
             modified: delta.modified,
             flags: delta.flags.unwrap_or(self.flags),
             pools: merge_pools(&self.pools, &delta.pools, &delta.old_pools)?,
-            pool_names: self
-                .pool_names
-                .merged(&delta.pool_names, |id, _| !delta.old_pools.contains(id))?,
+            pool_names: self.pool_names.merged(&delta.pool_names, |id, _| {
+                delta.old_pools.binary_search(id).is_err()
+            })?,
             states: resized(&self.states, max_osd, 0)?,
             weights: resized(&self.weights, max_osd, 0)?,
             addrs: resized(&self.addrs, max_osd, EntityAddr::BLANK)?,
@@ -304,7 +310,7 @@ fn merge_pools(old: &[Pool], new: &[Pool], removed: &[i64]) -> Result<KVVec<Pool
                 new.next()
             }
         };
-        if let Some(pool) = pool.filter(|pool| !removed.contains(&pool.id)) {
+        if let Some(pool) = pool.filter(|pool| removed.binary_search(&pool.id).is_err()) {
             merged.push(*pool, GFP_KERNEL)?;
         }
     }
