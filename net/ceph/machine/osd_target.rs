@@ -268,6 +268,8 @@ impl Target {
             None => true,
             Some(old) => {
                 self.hash != hash
+                    // Split, or merged with another.
+                    || self.spg.pg != pool.pg(hash)
                     || primary_changed(&self.acting, &acting)
                     || (self.used_replica && self.acting.as_slice() != acting.as_slice())
                     || is_split(self.spg.pg, old.pg_num, pool.pg_num)

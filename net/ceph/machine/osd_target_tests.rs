@@ -514,6 +514,10 @@ mod tests {
             t.update(&OsdMap::decode(&full(0, 8)?)?, &NEVER),
             Outcome::Send
         );
+        // And if its group is merged with another: none is left but the first.
+        assert!(t.spg.pg.seed != 0);
+        assert_eq!(t.update(&map, &NEVER), Outcome::Send);
+        assert_eq!(t.spg.pg.seed, 0);
         Ok(())
     }
 
