@@ -74,6 +74,14 @@ impl From<AllocError> for OptionError {
     }
 }
 
+/// The reason to give for an error, which memory always is by itself.
+fn because(reason: OptionError) -> impl Fn(Error) -> OptionError {
+    move |error| match error {
+        ENOMEM => OptionError::NoMemory,
+        _ => reason,
+    }
+}
+
 type Parsed<T = ()> = core::result::Result<T, OptionError>;
 
 /// How connections are protected and who decides.
@@ -202,18 +210,20 @@ impl Options {
             "name" => self.name = Some(copy(text()?)?),
             "fsid" => {
                 let fsid = Fsid::parse(text()?.as_bytes());
-                self.fsid = Some(fsid.map_err(|_| OptionError::Invalid)?);
+                self.fsid = Some(fsid.map_err(because(OptionError::Invalid))?);
             }
             "ip" => {
-                let addrs = parse_addrs(text()?, ',', 1).map_err(|_| OptionError::BadAddress)?;
+                let addrs =
+                    parse_addrs(text()?, ',', 1).map_err(because(OptionError::BadAddress))?;
                 self.ip = addrs.first().map(SocketAddr::ip);
             }
             "secret" => {
                 let key = CryptoKey::from_armor(text()?.as_bytes());
-                self.set_key(key.map_err(|_| OptionError::BadSecret)?)?;
+                self.set_key(key.map_err(because(OptionError::BadSecret))?)?;
             }
             "key" => {
-                let key = keyring::find(text()?).map_err(OptionError::NoKey)?;
+                let key = keyring::find(text()?);
+                let key = key.map_err(|error| because(OptionError::NoKey(error))(error))?;
                 self.set_key(key)?;
             }
             "crush_location" => self.crush_location = parse_crush_location(text()?)?,
@@ -257,7 +267,7 @@ impl Options {
     /// (delimiter `,`) or from `mon_addr` (`/`).
     pub fn parse_mon_addrs(&mut self, text: &str, delimiter: char) -> Parsed {
         self.mon_addrs =
-            parse_addrs(text, delimiter, MAX_MON).map_err(|_| OptionError::BadAddress)?;
+            parse_addrs(text, delimiter, MAX_MON).map_err(because(OptionError::BadAddress))?;
         Ok(())
     }
 
@@ -471,7 +481,6 @@ fn parse_crush_location(text: &str) -> Parsed<KVec<(KVec<u8>, KVec<u8>)>> {
 #[kunit_tests(ceph_options)]
 mod tests {
     use super::*;
-    use crate::{keyring, log::warning};
 
     struct Text([u8; 256], usize);
 

@@ -139,8 +139,9 @@ fn unarmor(text: &[u8]) -> Result<Secret> {
             _ => return Err(EINVAL),
         }))
     }
-    // No reallocation: it would leave a copy of the secret behind.
-    let mut out = KVec::with_capacity(text.len(), GFP_KERNEL)?;
+    // In place of the text, in a buffer that is wiped however this ends.
+    let mut out = Secret::new(text)?;
+    let mut len = 0usize;
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {
         if first == b'\n' {
@@ -158,17 +159,16 @@ fn unarmor(text: &[u8]) -> Result<Secret> {
             bits = (bits << 6) | digit(c)?;
         }
         for byte in bits.to_be_bytes().into_iter().skip(1).take(count) {
-            out.push(byte, GFP_KERNEL)?;
+            *out.as_mut_slice().get_mut(len).ok_or(EINVAL)? = byte;
+            len = len.saturating_add(1);
         }
         if count < 3 {
             break;
         }
         rest = after;
     }
-    let secret = Secret::new(&out);
-    out.fill(0);
-    core::hint::black_box(&out);
-    secret
+    out.truncate(len);
+    Ok(out)
 }
 
 /// `EntityName` of authentication, which is not `entity_name_t`: a kind and a text.
