@@ -37,6 +37,13 @@ host-test: ## unit tests of the pure crates with cargo
 kunit: ## KUnit of both modules in QEMU, with lockdep and KASAN (SUITE=glob)
 	@tools/testing/kunit/run.sh $(SUITE)
 
+.PHONY: fuzz fuzz-corpus
+fuzz: ## fuzz targets with libFuzzer (TARGET=names, SECONDS=30 or RUNS=number for each)
+	@tools/testing/fuzz/run.sh $(if $(RUNS),-n $(RUNS),-s $(or $(SECONDS),30)) $(TARGET)
+
+fuzz-corpus: ## record real messages and make the corpus of the fuzz targets anew
+	@tools/testing/fuzz/corpus.sh
+
 fmt: ## format the Rust code
 	@tools/testing/static/fmt.sh
 

@@ -67,6 +67,7 @@ as_line() {
 part setup as_one "$TESTING/toolbox/build.sh"
 part modules as_one "$TESTING/kernel/modules.sh"
 part host-test as_cargo "$TESTING/host/run.sh" --no-fail-fast
+part fuzz as_line "$TESTING/fuzz/run.sh" -s 1 -j 2
 part oracle as_line "$TESTING/crush/oracle.sh"
 part fmt as_one "$TESTING/static/fmt.sh" --check
 part clippy as_one "$TESTING/static/clippy.sh"

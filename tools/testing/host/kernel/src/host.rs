@@ -9,11 +9,16 @@ use std::cell::Cell;
 struct Counts {
     live: usize,
     peak: usize,
+    /// Allocations that succeed before one fails.
     left: u64,
+    /// Only one fails, not all that follow.
+    once: bool,
+    /// One failed.
+    failed: bool,
 }
 
 thread_local!(static COUNTS: Cell<Counts> = const {
-    Cell::new(Counts { live: 0, peak: 0, left: u64::MAX })
+    Cell::new(Counts { live: 0, peak: 0, left: u64::MAX, once: false, failed: false })
 });
 
 /// Memory that is held by a vector or box of this thread.
@@ -26,8 +31,15 @@ impl Charge {
     pub(crate) fn may_allocate() -> Result<(), AllocError> {
         let mut c = COUNTS.get();
         match c.left {
-            0 => return Err(AllocError),
-            u64::MAX => {}
+            0 => {
+                c.failed = true;
+                if c.once {
+                    c.left = u64::MAX;
+                }
+                COUNTS.set(c);
+                return Err(AllocError);
+            }
+            u64::MAX => return Ok(()),
             _ => c.left -= 1,
         }
         COUNTS.set(c);
@@ -80,6 +92,30 @@ pub fn with_faults<T>(allocations: u64, f: impl FnOnce() -> T) -> T {
     let value = f();
     set(u64::MAX);
     value
+}
+
+/// Runs `f` while, after so many allocations of this thread, one fails and no other.
+/// Whether it came to that.
+pub fn with_one_fault<T>(allocations: u64, f: impl FnOnce() -> T) -> (T, bool) {
+    COUNTS.set(Counts {
+        left: allocations,
+        once: true,
+        failed: false,
+        ..COUNTS.get()
+    });
+    let value = f();
+    let after = COUNTS.get();
+    COUNTS.set(Counts {
+        left: u64::MAX,
+        once: false,
+        ..after
+    });
+    (value, after.failed)
+}
+
+/// Bytes that are held by vectors and boxes of this thread.
+pub fn live() -> usize {
+    COUNTS.get().live
 }
 
 /// Lets every allocation of `f` fail in its turn: each time `f` must return
@@ -169,6 +205,11 @@ mod tests {
     #[test]
     fn faults_are_reported() {
         let two = || -> Result<_> { Ok((crate::kvec![1u8; 3]?, KBox::new(1u8, GFP_KERNEL)?)) };
+        let (first, failed) = with_one_fault(0, || (two().is_err(), two().is_ok()));
+        assert_eq!((first, failed), ((true, true), true));
+        let (held, failed) = with_one_fault(2, || two().map(|two| (live(), two)));
+        assert_eq!((held.map(|held| held.0), failed), (Ok(4), false));
+        assert_eq!(live(), 0);
         assert_eq!(with_faults(1, two).err(), Some(ENOMEM));
         check_faults(two);
     }

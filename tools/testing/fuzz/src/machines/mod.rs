@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+//! State machines under arbitrary sequences of events.
+pub(crate) mod auth;
+pub(crate) mod caps;
+pub(crate) mod files;
+pub(crate) mod messenger;
+pub(crate) mod mon;
+pub(crate) mod osd_target;
+pub(crate) mod session;
