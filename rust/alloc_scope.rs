@@ -2,9 +2,13 @@
 //! Allocation contexts: while a guard lives, allocations of this task do not
 //! start I/O ([`NoIo`]) or enter file systems ([`NoFs`]).
 //!
-//! ```ignore
-//! let _noio = NoIo::enter();
-//! let buf = KVec::<u8>::with_capacity(4096, GFP_KERNEL)?; // as with GFP_NOIO
+//! ```
+//! use kernel_ext::alloc_scope::NoIo;
+//!
+//! fn buffer() -> Result<KVec<u8>> {
+//!     let _noio = NoIo::enter();
+//!     Ok(KVec::with_capacity(4096, GFP_KERNEL)?) // as with GFP_NOIO
+//! }
 //! ```
 //!
 //! The guards nest; drop them in the reverse order of their creation.
@@ -47,3 +51,34 @@ scope!(
     /// No file system recursion for allocations (`memalloc_nofs_save()`).
     NoFs, scope_nofs_save, scope_nofs_restore
 );
+
+#[kernel::prelude::kunit_tests(kernel_ext_alloc_scope)]
+mod tests {
+    use super::*;
+
+    /// Whether I/O and file systems are forbidden to allocations of this task.
+    fn forbidden() -> (bool, bool) {
+        // SAFETY: Only the task itself changes these flags.
+        let flags = unsafe { (*kernel::current!().as_ptr()).flags };
+        (
+            flags & bindings::PF_MEMALLOC_NOIO != 0,
+            flags & bindings::PF_MEMALLOC_NOFS != 0,
+        )
+    }
+
+    #[test]
+    fn scopes_nest() {
+        assert_eq!(forbidden(), (false, false));
+        {
+            let _nofs = NoFs::enter();
+            assert_eq!(forbidden(), (false, true));
+            let noio = NoIo::enter();
+            assert_eq!(forbidden(), (true, true));
+            drop(NoIo::enter());
+            assert_eq!(forbidden(), (true, true));
+            drop(noio);
+            assert_eq!(forbidden(), (false, true));
+        }
+        assert_eq!(forbidden(), (false, false));
+    }
+}

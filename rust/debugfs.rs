@@ -9,13 +9,17 @@
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 //!
-//! ```ignore
-//! let dir = Dir::root(c"demo").subdir(c"instance");
-//! let shared = state.clone();
-//! let file = dir.file(c"state", 0o400, move |m| {
-//!     seq_print!(m, "{}\n", shared.count());
-//!     Ok(())
-//! })?;
+//! ```
+//! use kernel::{seq_print, sync::Arc};
+//! use kernel_ext::debugfs::{Dir, File};
+//!
+//! fn show_number(number: Arc<u64>) -> Result<File> {
+//!     let dir = Dir::root(c"demo").subdir(c"instance");
+//!     dir.file(c"number", 0o400, move |m| {
+//!         seq_print!(m, "{}\n", *number);
+//!         Ok(())
+//!     })
+//! }
 //! ```
 
 use crate::bindings;
@@ -282,6 +286,31 @@ mod tests {
         drop(dir);
         drop((file, link, number));
         assert!(Arc::into_unique_or_drop(shared).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn shows_what_the_closure_prints() -> Result {
+        const SIZE: usize = 64;
+        let dir = Dir::root(c"kernel_ext_test");
+        let file = dir.number(c"answer", 0o400, || 42, |_| Err(EPERM))?;
+        let ops = file._ops.as_deref().ok_or(EINVAL)?;
+        let mut inode = KBox::new(pin_init::zeroed::<bindings::inode>(), GFP_KERNEL)?;
+        let mut opened = KBox::new(pin_init::zeroed::<bindings::file>(), GFP_KERNEL)?;
+        inode.i_private = core::ptr::from_ref(ops).cast_mut().cast();
+        // SAFETY: As debugfs does it, with as much of inode and file as is looked at. The
+        // buffer belongs to the seq_file, which frees it by kvfree().
+        unsafe {
+            assert_eq!(open(&mut *inode, &mut *opened), 0);
+            let seq = opened.private_data.cast::<bindings::seq_file>();
+            let (buf, _, _) = KVVec::from_elem(0u8, SIZE, GFP_KERNEL)?.into_raw_parts();
+            (*seq).buf = buf.cast();
+            (*seq).size = SIZE;
+            let ret = show(seq, core::ptr::null_mut());
+            let printed = core::slice::from_raw_parts(buf, (*seq).count.min(SIZE));
+            assert_eq!((ret, printed), (0, &b"42\n"[..]));
+            bindings::single_release(&mut *inode, &mut *opened);
+        }
         Ok(())
     }
 }

@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Error numbers that `kernel::error::code` lacks.
+//!
+//! ```
+//! use kernel_ext::errno::eopnotsupp;
+//!
+//! fn not_here() -> Result {
+//!     Err(eopnotsupp())
+//! }
+//! ```
 
 use crate::bindings;
 use kernel::error::Error;
@@ -22,4 +30,17 @@ errnos! {
     eafnosupport = EAFNOSUPPORT;
     /// Required key not available.
     enokey = ENOKEY;
+}
+
+#[kernel::prelude::kunit_tests(kernel_ext_errno)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        assert_eq!(einprogress().to_errno(), -115);
+        assert_eq!(eopnotsupp().to_errno(), -95);
+        assert_eq!(eafnosupport().to_errno(), -97);
+        assert_eq!(enokey().to_errno(), -126);
+    }
 }

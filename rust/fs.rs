@@ -40,32 +40,136 @@
 //!
 //! # Example
 //!
-//! A directory that has one file; the whole of it, mounted and read, is in
-//! `rust/fs/test.rs`.
+//! A file system whose root has nothing in it. The modules have examples of their own;
+//! a whole one, with files, mounted and read, is in `rust/fs/test.rs`.
 //!
-//! ```ignore
+//! ```
+//! use kernel_ext::fs::{
+//!     context, dentry, file, inode, param, stat, super_block, FileSystem, Flags, FsContext,
+//!     Inode, Registration, SuperBlock,
+//! };
+//!
+//! struct EmptyFs;
+//!
+//! impl FileSystem for EmptyFs {
+//!     const NAME: &'static CStr = c"empty";
+//!     const FLAGS: Flags = Flags::NONE;
+//!     type Super = ();
+//!     type Inode = NoData;
+//!     type Dentry = NoData;
+//!     type Context = Mount;
+//!     type SuperOps = Ops;
+//!     type DentryOps = Ops;
+//! }
+//!
+//! struct NoData;
+//!
+//! impl inode::InodeData for NoData {
+//!     type Key = u64;
+//!
+//!     fn hash(key: &u64) -> u64 {
+//!         *key
+//!     }
+//!     fn ino(key: &u64) -> u64 {
+//!         *key
+//!     }
+//!     fn init() -> impl PinInit<Self, Error> {
+//!         Ok(NoData)
+//!     }
+//! }
+//!
+//! impl dentry::DentryData for NoData {
+//!     fn init() -> impl PinInit<Self, Error> {
+//!         Ok(NoData)
+//!     }
+//! }
+//!
+//! struct Mount;
+//!
+//! static PARAMS: param::ParamTable = param::ParamTable::new(&[param::ParamSpec::END]);
+//!
 //! #[vtable]
-//! impl inode::Operations for DirOps {
-//!     type Fs = TestFs;
+//! impl context::Operations for Mount {
+//!     type Fs = EmptyFs;
+//!     const PARAMS: &'static param::ParamTable = &PARAMS;
 //!
-//!     fn lookup<'a>(
-//!         dir: &Inode<TestFs>,
-//!         dentry: dentry::Unhashed<'a, TestFs>,
-//!         _flags: LookupFlags,
-//!     ) -> Result<dentry::Spliced<'a, TestFs>> {
-//!         if dentry.name() != b"file" {
-//!             return dentry.splice(None);
-//!         }
-//!         let inode = match dir.super_block().get_or_create_inode(&FILE)? {
-//!             Got::Existing(inode) => inode,
-//!             Got::New(mut new) => {
-//!                 new.init_regular::<PlainOps, FileOps, Data>(0o644);
-//!                 new.set_size(600_000);
+//!     fn new(_: &FsContext<EmptyFs>, _: Option<&SuperBlock<EmptyFs>>) -> Result<Self> {
+//!         Ok(Mount)
+//!     }
+//!
+//!     fn parse_param(&mut self, _: &FsContext<EmptyFs>, _: u8, _: param::Value<'_>) -> Result {
+//!         Err(EINVAL)
+//!     }
+//!
+//!     fn get_tree(
+//!         &mut self,
+//!         fc: &FsContext<EmptyFs>,
+//!     ) -> Result<super_block::Locked<EmptyFs>> {
+//!         // A new one for each mount.
+//!         let sb = match fc.sget((), |_, _| false)? {
+//!             context::Sget::New(sb) => sb,
+//!             context::Sget::Existing(sb) => return Ok(sb),
+//!         };
+//!         let root = match sb.get_or_create_inode(&1)? {
+//!             inode::Got::Existing(root) => root,
+//!             inode::Got::New(mut new) => {
+//!                 new.init_dir::<Ops, Ops>(0o755);
+//!                 new.set_nlink(2);
 //!                 new.unlock()
 //!             }
 //!         };
-//!         dentry.splice(Some(inode))
+//!         sb.set_root(root)
 //!     }
+//! }
+//!
+//! struct Ops;
+//!
+//! #[vtable]
+//! impl super_block::Operations for Ops {
+//!     type Fs = EmptyFs;
+//!
+//!     fn pre_kill(_: &SuperBlock<EmptyFs>) {}
+//! }
+//!
+//! #[vtable]
+//! impl dentry::Operations for Ops {
+//!     type Fs = EmptyFs;
+//! }
+//!
+//! #[vtable]
+//! impl inode::Operations for Ops {
+//!     type Fs = EmptyFs;
+//!
+//!     fn lookup<'a>(
+//!         _: &Inode<EmptyFs>,
+//!         dentry: dentry::Unhashed<'a, EmptyFs>,
+//!         _: dentry::LookupFlags,
+//!     ) -> Result<dentry::Spliced<'a, EmptyFs>> {
+//!         dentry.splice(None)
+//!     }
+//! }
+//!
+//! #[vtable]
+//! impl file::Operations for Ops {
+//!     type Fs = EmptyFs;
+//!     type Data = ();
+//!
+//!     fn open(_: &Inode<EmptyFs>, _: &file::Opening<'_, EmptyFs>) -> Result {
+//!         Ok(())
+//!     }
+//!
+//!     fn iterate(
+//!         _: &file::OpenFile<Self>,
+//!         mut ctx: file::DirContext<'_, EmptyFs>,
+//!     ) -> Result {
+//!         let _ = ctx.emit_dots();
+//!         Ok(())
+//!     }
+//! }
+//!
+//! // The module keeps it.
+//! fn register(module: &'static ThisModule) -> Result<Registration<EmptyFs>> {
+//!     Registration::new(module)
 //! }
 //! ```
 

@@ -5,12 +5,22 @@
 //! value that the guard of [`Global::set`], kept by the module's own struct, takes
 //! out again.
 //!
-//! ```ignore
+//! ```
+//! use kernel::sync::Arc;
+//! use kernel_ext::global::{Global, Guard};
+//! use kernel_ext::workqueue::{Flags, OwnedQueue};
+//!
 //! static QUEUE: Global<Arc<OwnedQueue>> = Global::new();
 //!
-//! struct Module { _queue: global::Guard<Arc<OwnedQueue>> }
-//! // In init: QUEUE.set(OwnedQueue::new(c"my-queue", Flags::UNBOUND)?)?
-//! // Anywhere: QUEUE.get().ok_or(ENODEV)?
+//! // Called when the module is loaded; the module's own struct keeps the result.
+//! fn init() -> Result<Guard<Arc<OwnedQueue>>> {
+//!     QUEUE.set(OwnedQueue::new(c"my-queue", Flags::UNBOUND)?)
+//! }
+//!
+//! fn somewhere() -> Result {
+//!     QUEUE.get().ok_or(ENODEV)?.flush();
+//!     Ok(())
+//! }
 //! ```
 
 use core::cell::UnsafeCell;
@@ -39,6 +49,7 @@ unsafe impl<T: Send + Sync> Sync for Global<T> {}
 
 impl<T: Clone + Send + Sync> Global<T> {
     /// An empty place.
+    // A `Default` could not make a static.
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
         Self {
@@ -64,7 +75,7 @@ impl<T: Clone + Send + Sync> Global<T> {
         Ok(Guard(self))
     }
 
-    /// The value; `None` before it was set and after it was taken out.
+    /// The value, cloned; may be called in any context in which that may be. `None` before it was set and after it was taken out.
     pub fn get(&self) -> Option<T> {
         // Fully ordered, as is the change of `state` in `Guard::drop`: either that
         // one sees this reader, or this reader sees that the value is gone.

@@ -8,11 +8,15 @@
 //!
 //! C header: [`include/linux/uio.h`](srctree/include/linux/uio.h)
 //!
-//! ```ignore
-//! let mut dest = IovDest::with_len(4096)?;
-//! dest.copy_from_slice(b"some data")?;
-//! dest.zero_rest()?;
-//! let buf = dest.into_buffer().map_err(|_| EINVAL)?;
+//! ```
+//! use kernel_ext::iov::IovDest;
+//!
+//! fn padded(data: &[u8]) -> Result<KVVec<u8>> {
+//!     let mut dest = IovDest::with_len(4096)?;
+//!     dest.copy_from_slice(data)?;
+//!     dest.zero_rest()?;
+//!     dest.into_buffer().map_err(|_| EINVAL)
+//! }
 //! ```
 
 use crate::bindings;
@@ -96,6 +100,7 @@ impl IovDest {
     }
 
     /// Room in all, in bytes.
+    // "Empty" would be said of what is filled, which this is not.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.len

@@ -4,6 +4,7 @@
 //! Nothing here knows of Ceph.
 use kernel_ext_bindings as bindings;
 
+// What the printing macros of the kernel crate look for; `module!` makes it elsewhere.
 #[allow(non_upper_case_globals)]
 const __LOG_PREFIX: &[u8] = b"kernel_ext\0";
 

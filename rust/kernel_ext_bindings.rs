@@ -3,6 +3,7 @@
 //!
 //! The generated part only has items that `kernel::bindings` does not have, so
 //! the types of both are the same types.
+// As rust/bindings/lib.rs of the kernel does for code that bindgen writes.
 #![allow(
     clippy::all,
     clippy::as_underscore,

@@ -7,7 +7,11 @@
 //!
 //! C header: [`include/linux/key-type.h`](srctree/include/linux/key-type.h)
 //!
-//! ```ignore
+//! ```
+//! use kernel::sync::Arc;
+//! use kernel_ext::crypto::Secret;
+//! use kernel_ext::keys::{KeyType, Registration};
+//!
 //! struct Demo;
 //!
 //! impl KeyType for Demo {
@@ -19,8 +23,10 @@
 //!     }
 //! }
 //!
-//! let demo = Registration::<Demo>::new()?;
-//! let secret = demo.request(c"description")?;
+//! // The module keeps the registration.
+//! fn find(keys: &Registration<Demo>, description: &CStr) -> Result<Arc<Secret>> {
+//!     keys.request(description)
+//! }
 //! ```
 
 use crate::bindings;

@@ -4,18 +4,23 @@
 //! `module!` of the kernel crate knows integers without a file in sysfs only.
 //! [`module_params!`](crate::module_params) goes beside it, in the module's root:
 //!
-//! ```ignore
+//! ```
+//! use kernel::fmt;
+//! use kernel_ext::module_params;
+//!
 //! module_params! {
 //!     /// Documentation.
-//!     bool mount_syntax_v2 = true, 0o444, "what modinfo says of it";
-//!     text supported_features = show_features, 0o444, "feature bits";
+//!     bool fast = true, 0o444, "what modinfo says of it";
+//!     text features = show_features, 0o444, "feature bits";
 //! }
 //!
 //! fn show_features(out: &mut dyn fmt::Write) -> fmt::Result {
-//!     write!(out, "{:#x}", FEATURES)
+//!     out.write_str("0x2a")
 //! }
 //!
-//! if mount_syntax_v2.get() { ... }
+//! fn window() -> usize {
+//!     if fast.get() { 16 } else { 1 }
+//! }
 //! ```
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)

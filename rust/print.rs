@@ -4,8 +4,12 @@
 //! Each place in the code has a limit of its own, as in C, so a flood of one
 //! message does not hide another.
 //!
-//! ```ignore
-//! pr_err_ratelimited!("corrupt message of type {}\n", kind);
+//! ```
+//! use kernel_ext::print::pr_warn_ratelimited;
+//!
+//! fn unexpected(kind: u16) {
+//!     pr_warn_ratelimited!("a message of the unknown type {}\n", kind);
+//! }
 //! ```
 //!
 //! C header: [`include/linux/ratelimit.h`](srctree/include/linux/ratelimit.h)

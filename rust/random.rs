@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Random numbers from the kernel's generator.
+//! Random numbers from the kernel's generator. Any context.
+//!
+//! ```
+//! use kernel_ext::random;
+//!
+//! fn one_of<T>(things: &[T]) -> Option<&T> {
+//!     things.get(random::below(things.len() as u32) as usize)
+//! }
+//! ```
 
 use crate::bindings;
-#[allow(unused_imports)]
-use kernel::prelude::*;
 
 /// Fills `buf` with cryptographically strong random bytes.
 pub fn fill(buf: &mut [u8]) {
@@ -34,7 +40,7 @@ pub fn below(limit: u32) -> u32 {
     unsafe { bindings::__get_random_u32_below(limit) }
 }
 
-#[kunit_tests(kernel_ext_random)]
+#[kernel::prelude::kunit_tests(kernel_ext_random)]
 mod tests {
     use super::*;
 
@@ -46,5 +52,13 @@ mod tests {
             assert!(below(7) < 7);
         }
         assert!(u64() != u64());
+        let mut seen = 0;
+        for _ in 0..1000 {
+            seen |= 1 << below(7);
+        }
+        assert_eq!(seen, 0x7f);
+        let mut buf = [0; 64];
+        fill(&mut buf);
+        assert!(buf != [0; 64]);
     }
 }

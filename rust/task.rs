@@ -1,9 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The current task.
+//!
+//! ```
+//! use kernel_ext::task::TaskRef;
+//!
+//! struct Request {
+//!     submitter: TaskRef,
+//! }
+//!
+//! // Whoever works on it gives up when nobody wants it any more.
+//! fn is_wanted(request: &Request) -> bool {
+//!     !request.submitter.fatal_signal_pending()
+//! }
+//! ```
 
 use crate::bindings;
 use kernel::fmt;
-#[allow(unused_imports)]
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::task::Task;

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Wall clock time and jiffies.
+//! Wall clock time and jiffies. Any context.
+//!
+//! ```
+//! use kernel::time::Jiffies;
+//! use kernel_ext::time;
+//!
+//! fn is_late(sent: Jiffies) -> bool {
+//!     time::elapsed(sent) > time::secs(5)
+//! }
+//! ```
 
 use crate::bindings;
-#[allow(unused_imports)]
-use kernel::prelude::*;
 use kernel::time::Jiffies;
 
 /// Seconds and nanoseconds since 1970 (`ktime_get_real_ts64()`).
@@ -57,7 +64,7 @@ pub fn to_msecs(jiffies: Jiffies) -> u64 {
     (jiffies as u64).saturating_mul(1000) / u64::from(bindings::CONFIG_HZ)
 }
 
-#[kunit_tests(kernel_ext_time)]
+#[kernel::prelude::kunit_tests(kernel_ext_time)]
 mod tests {
     use super::*;
 

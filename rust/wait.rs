@@ -4,9 +4,14 @@
 //! Every wait is killable, may have a limit, and shows in a [`WaitTable`] while it
 //! lasts: who waits, since when, for what and on whom.
 //!
-//! ```ignore
-//! let reason = Reason { what: "reply", whom: "mds0", id: tid, ino };
-//! request.done.wait(&client.waits, reason, Some(time::secs(60)))?;
+//! ```
+//! use kernel_ext::time;
+//! use kernel_ext::wait::{Completion, Reason, WaitTable};
+//!
+//! fn wait_for_reply(waits: &WaitTable, done: &Completion, tid: u64) -> Result {
+//!     let reason = Reason { what: "reply", whom: "server", id: tid, ino: 0 };
+//!     done.wait(waits, reason, Some(time::secs(60)))
+//! }
 //! ```
 
 use crate::task::{self, Comm};
@@ -405,6 +410,24 @@ mod tests {
         s.done.complete_all();
         s.queue
             .wait_until(&s.waits, REASON, None, || s.stage.load(Acquire) == 2)?;
+        assert_eq!(s.waits.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn killed() -> Result {
+        let s = shared()?;
+        // SAFETY: A signal for the thread of this test, which is taken back below.
+        unsafe { bindings::test_kill_current() };
+        let completion = s.done.wait(&s.waits, REASON, None);
+        let queue = s.queue.wait_until(&s.waits, REASON, None, || false);
+        // What is there is not waited for.
+        let there = s.queue.wait_until(&s.waits, REASON, None, || true);
+        // SAFETY: As above.
+        unsafe { bindings::test_unkill_current() };
+        assert!(matches!(completion, Err(e) if e == EINTR));
+        assert!(matches!(queue, Err(e) if e == EINTR));
+        assert!(there.is_ok());
         assert_eq!(s.waits.count(), 0);
         Ok(())
     }

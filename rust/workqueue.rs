@@ -13,7 +13,13 @@
 //!
 //! # Examples
 //!
-//! ```ignore
+//! ```
+//! use kernel::sync::Arc;
+//! use kernel_ext::time;
+//! use kernel_ext::workqueue::{
+//!     impl_has_delayed_task, new_delayed_task, DelayedTask, Flags, OwnedQueue, TaskHandler,
+//! };
+//!
 //! #[pin_data]
 //! struct Ticker {
 //!     #[pin]
@@ -28,12 +34,17 @@
 //!     }
 //! }
 //!
-//! let ticker = Arc::pin_init(
-//!     pin_init!(Ticker { tick <- new_delayed_task!(queue, "ticker") }),
-//!     GFP_KERNEL,
-//! )?;
-//! DelayedTask::<Ticker>::queue(ticker.clone());
-//! DelayedTask::<Ticker>::cancel_sync(&ticker);
+//! fn tick_for_a_while() -> Result {
+//!     let queue = OwnedQueue::new(c"ticker", Flags::UNBOUND)?;
+//!     let ticker = Arc::pin_init(
+//!         pin_init!(Ticker { tick <- new_delayed_task!(queue, "ticker") }),
+//!         GFP_KERNEL,
+//!     )?;
+//!     DelayedTask::<Ticker>::queue(ticker.clone());
+//!     DelayedTask::<Ticker>::mod_delayed(ticker.clone(), time::secs(1));
+//!     DelayedTask::<Ticker>::cancel_sync(&ticker);
+//!     Ok(())
+//! }
 //! ```
 
 use crate::bindings;
@@ -170,7 +181,15 @@ pub unsafe trait HasDelayedTask<const ID: u64 = 0>: Sized + Send + Sync + 'stati
 /// Implements [`HasDelayedTask`] for a struct with a field of type
 /// `DelayedTask<Self, ID>`.
 ///
-/// ```ignore
+/// ```
+/// use kernel_ext::workqueue::{impl_has_delayed_task, DelayedTask};
+///
+/// #[pin_data]
+/// struct Connection {
+///     #[pin]
+///     work: DelayedTask<Connection, 1>,
+/// }
+///
 /// impl_has_delayed_task! { impl HasDelayedTask<1> for Connection { self.work } }
 /// ```
 #[macro_export]

@@ -12,10 +12,14 @@ use kernel::prelude::*;
 
 /// A key that is set up for use.
 ///
-/// ```ignore
-/// let cipher = AesCbc::new(&key)?;
-/// cipher.encrypt(&iv, &mut blocks)?;
-/// cipher.decrypt(&iv, &mut blocks)?;
+/// ```
+/// use kernel_ext::crypto::AesCbc;
+///
+/// fn again_the_same(key: &[u8], iv: &[u8; AesCbc::BLOCK], blocks: &mut [u8]) -> Result {
+///     let cipher = AesCbc::new(key)?;
+///     cipher.encrypt(iv, blocks)?;
+///     cipher.decrypt(iv, blocks)
+/// }
 /// ```
 ///
 /// # Invariants
@@ -55,7 +59,7 @@ impl AesCbc {
         Ok(this)
     }
 
-    /// Encrypts whole blocks in place.
+    /// Encrypts whole blocks in place. May sleep.
     ///
     /// # Errors
     ///
@@ -64,7 +68,7 @@ impl AesCbc {
         self.crypt(iv, buf, true)
     }
 
-    /// Decrypts whole blocks in place.
+    /// Decrypts whole blocks in place. May sleep.
     ///
     /// # Errors
     ///
@@ -128,9 +132,27 @@ mod tests {
         let cipher = AesCbc::new(&key)?;
         let mut buf = plain;
         cipher.encrypt(&iv, &mut buf)?;
-        assert_eq!(buf[..4], [0x76, 0x49, 0xab, 0xac]);
+        let want = [
+            0x76, 0x49, 0xab, 0xac, 0x81, 0x19, 0xb2, 0x46, 0xce, 0xe9, 0x8e, 0x9b, 0x12, 0xe9,
+            0x19, 0x7d,
+        ];
+        assert_eq!(buf, want);
         cipher.decrypt(&iv, &mut buf)?;
         assert_eq!(buf, plain);
+        Ok(())
+    }
+
+    #[test]
+    fn blocks_are_chained() -> Result {
+        let cipher = AesCbc::new(&[7; 32])?;
+        let (iv, mut two) = ([9; 16], [1; 32]);
+        cipher.encrypt(&iv, &mut two)?;
+        assert_ne!(two[..16], two[16..]);
+        // The first block is the vector of the second.
+        let mut second = [1; 16];
+        let first: [u8; 16] = two[..16].try_into().map_err(|_| EINVAL)?;
+        cipher.encrypt(&first, &mut second)?;
+        assert_eq!(second, two[16..]);
         Ok(())
     }
 

@@ -7,10 +7,17 @@
 use crate::bindings;
 use core::mem::MaybeUninit;
 use core::ptr;
-#[allow(unused_imports)]
-use kernel::prelude::*;
 
-/// Continues a CRC-32C from `seed` over `data`; neither seed nor result is inverted.
+/// Continues a CRC-32C from `seed` over `data`; neither seed nor result is inverted. Any
+/// context.
+///
+/// ```
+/// use kernel_ext::crypto::crc32c;
+///
+/// fn whole(head: &[u8], body: &[u8]) -> u32 {
+///     !crc32c(crc32c(!0, head), body)
+/// }
+/// ```
 pub fn crc32c(seed: u32, data: &[u8]) -> u32 {
     // SAFETY: `data` is valid for its length.
     unsafe { bindings::crc32c_update(seed, data.as_ptr().cast(), data.len()) }
@@ -42,11 +49,15 @@ pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
 
 /// HMAC-SHA-256 of data that comes in pieces.
 ///
-/// ```ignore
-/// let mut mac = HmacSha256::new(key);
-/// mac.update(b"one");
-/// mac.update(b"two");
-/// let tag = mac.finish();
+/// ```
+/// use kernel_ext::crypto::{equal, HmacSha256};
+///
+/// fn is_signed(key: &[u8], head: &[u8], body: &[u8], tag: &[u8; 32]) -> bool {
+///     let mut mac = HmacSha256::new(key);
+///     mac.update(head);
+///     mac.update(body);
+///     equal(&mac.finish(), tag)
+/// }
 /// ```
 pub struct HmacSha256(bindings::hmac_sha256_ctx);
 
@@ -84,7 +95,7 @@ impl Drop for HmacSha256 {
     }
 }
 
-#[kunit_tests(kernel_ext_hash)]
+#[kernel::prelude::kunit_tests(kernel_ext_hash)]
 mod tests {
     use super::*;
 
@@ -109,7 +120,12 @@ mod tests {
     fn hmac_vector() {
         // RFC 4231, test case 2.
         let tag = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
-        assert_eq!(tag[..4], [0x5b, 0xdc, 0xc1, 0x46]);
+        let want = [
+            0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95,
+            0x75, 0xc7, 0x5a, 0x00, 0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83, 0x9d, 0xec, 0x58, 0xb9,
+            0x64, 0xec, 0x38, 0x43,
+        ];
+        assert_eq!(tag, want);
         let mut mac = HmacSha256::new(b"Jefe");
         mac.update(b"what do ya ");
         mac.update(b"want for nothing?");

@@ -2,6 +2,31 @@
 //! A mount in the making, or a change of mount options: `struct fs_context`.
 //!
 //! C header: [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h)
+//!
+//! What [`Operations::get_tree`] does, in the usual case; `make_root` finds or makes the
+//! root's inode:
+//!
+//! ```
+//! use kernel_ext::fs::context::{FsContext, Sget};
+//! use kernel_ext::fs::super_block::Locked;
+//! use kernel_ext::fs::{FileSystem, InodeRef, SuperBlock};
+//!
+//! fn get_tree<T: FileSystem>(
+//!     fc: &FsContext<T>,
+//!     data: T::Super,
+//!     same: fn(&T::Super, &T::Super) -> bool,
+//!     make_root: fn(&SuperBlock<T>) -> Result<InodeRef<T>>,
+//! ) -> Result<Locked<T>> {
+//!     match fc.sget(data, same)? {
+//!         Sget::Existing(sb) => Ok(sb),
+//!         Sget::New(mut sb) => {
+//!             sb.set_block_size_bits(12);
+//!             let root = make_root(&sb)?;
+//!             sb.set_root(root)
+//!         }
+//!     }
+//! }
+//! ```
 
 use super::super_block::{Locked, SuperBlock};
 #[cfg(doc)]
@@ -125,7 +150,12 @@ impl<T: FileSystem> FsContext<T> {
     /// Finds a super block of this type for which `same(existing, mine)` holds, or
     /// makes one with `data`.
     ///
-    /// `same` is called with a spin lock held.
+    /// `same` is called with a spin lock held. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if there is one that this mount may not share, `EPERM` in a user namespace;
+    /// `EAGAIN` if the first mount of the one that exists has failed; `ENOMEM`, `EMFILE`.
     pub fn sget(
         &self,
         data: T::Super,
@@ -155,7 +185,8 @@ pub trait Operations: Sized + Send + Sync + 'static {
     /// Begins a mount, or a reconfiguration of `existing`.
     fn new(fc: &FsContext<Self::Fs>, existing: Option<&SuperBlock<Self::Fs>>) -> Result<Self>;
 
-    /// Takes the parameter that has the number `opt` in [`Operations::PARAMS`].
+    /// Takes the parameter that has the number `opt` in [`Operations::PARAMS`]. Like all
+    /// operations here it may sleep, and is called by one task at a time.
     ///
     /// A parameter named `source` also becomes the source that `/proc/mounts` shows.
     fn parse_param(&mut self, fc: &FsContext<Self::Fs>, opt: u8, value: param::Value<'_>)

@@ -5,6 +5,22 @@
 //!
 //! Type state only where the VFS has it: [`Unhashed`] is what `lookup` gets, [`InLookup`]
 //! what readdir may add; both become a [`Dentry`] when they are spliced into the tree.
+//!
+//! A lookup that knows all names; what it does not know becomes a negative dentry:
+//!
+//! ```
+//! use kernel_ext::fs::dentry::{Spliced, Unhashed};
+//! use kernel_ext::fs::{inode::Key, FileSystem, Inode};
+//!
+//! fn lookup<'a, T: FileSystem>(
+//!     dir: &Inode<T>,
+//!     dentry: Unhashed<'a, T>,
+//!     known: fn(&[u8]) -> Option<Key<T>>,
+//! ) -> Result<Spliced<'a, T>> {
+//!     let inode = known(dentry.name()).and_then(|key| dir.super_block().find_inode(&key));
+//!     dentry.splice(inode)
+//! }
+//! ```
 
 pub use super::dentry_ops::Operations;
 use super::inode::{self, Inode, InodeRef};

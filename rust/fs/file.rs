@@ -2,6 +2,30 @@
 //! Open files and directories.
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+//!
+//! A directory of names that are known; the position is the number of the entry after
+//! the dots, which are 0 and 1:
+//!
+//! ```
+//! use kernel_ext::fs::file::{DirContext, EntryType};
+//! use kernel_ext::fs::FileSystem;
+//!
+//! fn iterate<T: FileSystem>(mut ctx: DirContext<'_, T>, names: &[&[u8]]) -> Result {
+//!     if !ctx.emit_dots() {
+//!         return Ok(());
+//!     }
+//!     for (pos, name) in (2i64..).zip(names) {
+//!         if pos < ctx.pos() {
+//!             continue;
+//!         }
+//!         if !ctx.emit(name, pos as u64, EntryType::Regular) {
+//!             break;
+//!         }
+//!         ctx.set_pos(pos + 1);
+//!     }
+//!     Ok(())
+//! }
+//! ```
 
 use super::dentry::DirChildren;
 use super::inode::Inode;
@@ -600,5 +624,25 @@ impl<O: Operations> Vtable<O> {
             O::iterate(open, ctx)?;
             Ok(0)
         })
+    }
+}
+
+#[kernel::prelude::kunit_tests(kernel_ext_fs_file)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes() {
+        let outcome = Outcome::default();
+        assert_eq!(outcome.answer(Ok(5)), 0);
+        assert!(matches!(outcome.note(4), Ok(4)));
+        assert_eq!(outcome.answer(Ok(5)), 4);
+        assert_eq!(outcome.answer(Ok(2)), 2);
+        assert_eq!(outcome.answer(Err(EAGAIN)), -11);
+        assert_eq!(outcome.answer(Err(EIOCBQUEUED)), -5);
+        // netfs has it now, whatever the file system says.
+        assert!(matches!(outcome.note(-529), Err(e) if e == EIOCBQUEUED));
+        assert_eq!(outcome.answer(Ok(4)), -529);
+        assert_eq!(outcome.answer(Err(EIO)), -529);
     }
 }

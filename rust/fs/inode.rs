@@ -11,6 +11,35 @@
 //! can only be set in the new state, and an inode in that state cannot be put into the
 //! tree of dentries, so nobody calls the operations before they are set.
 //!
+//! ```
+//! use core::marker::PhantomData;
+//! use kernel_ext::fs::inode::{self, Got, Key, Operations};
+//! use kernel_ext::fs::{FileSystem, Inode, InodeRef, SuperBlock};
+//!
+//! /// The operations of a symbolic link to `elsewhere`.
+//! struct LinkOps<T>(PhantomData<T>);
+//!
+//! #[vtable]
+//! impl<T: FileSystem> Operations for LinkOps<T> {
+//!     type Fs = T;
+//!
+//!     fn get_link<'a>(_inode: &'a Inode<T>) -> Result<&'a CStr> {
+//!         Ok(c"elsewhere")
+//!     }
+//! }
+//!
+//! fn link<T: FileSystem>(sb: &SuperBlock<T>, key: &Key<T>) -> Result<InodeRef<T>> {
+//!     Ok(match sb.get_or_create_inode(key)? {
+//!         Got::Existing(inode) => inode,
+//!         Got::New(mut new) => {
+//!             new.init_symlink::<LinkOps<T>>(0o777);
+//!             new.set_size(9);
+//!             new.unlock()
+//!         }
+//!     })
+//! }
+//! ```
+//!
 //! # Attributes
 //!
 //! The VFS reads mode, owner, size and times without a lock, so they may change any time
@@ -35,7 +64,8 @@ use kernel::types::Opaque;
 /// It is dropped in an RCU callback, so its destructor must not sleep; release what
 /// needs that in [`super::super_block::Operations::evict`].
 pub trait InodeData: Send + Sync + Sized {
-    /// What inodes are found by.
+    /// What inodes are found by. Compared with a spin lock held or in an RCU section, so
+    /// `==` must not sleep.
     type Key: Copy + Eq + Send + Sync;
 
     /// The hash of a key.

@@ -10,6 +10,34 @@
 //! the token: [`Subrequest::into_dest`] gives them away together with it, so whoever
 //! receives the data cannot write to pages that netfs has back.
 //!
+//! ```
+//! use core::marker::PhantomData;
+//! use kernel_ext::fs::netfs::{Operations, Subrequest};
+//! use kernel_ext::fs::FileSystem;
+//!
+//! /// Files that are full of `x`.
+//! struct Crosses<T>(PhantomData<T>);
+//!
+//! #[vtable]
+//! impl<T: FileSystem> Operations for Crosses<T> {
+//!     type Fs = T;
+//!     type Private = ();
+//!
+//!     fn issue_read(subrequest: Subrequest<T>) {
+//!         let len = subrequest.len();
+//!         // If this fails it has ended the subrequest. Usually `dest` is passed on to
+//!         // whoever receives the data.
+//!         let Ok(mut dest) = subrequest.into_dest() else {
+//!             return;
+//!         };
+//!         while dest.remaining() > 0 && dest.copy_from_slice(b"x").is_ok() {}
+//!         if let Ok(subrequest) = dest.into_owner::<Subrequest<T>>() {
+//!             KBox::into_inner(subrequest).complete(Ok(len));
+//!         }
+//!     }
+//! }
+//! ```
+//!
 //! # How the module outlives netfs
 //!
 //! A request that has ended is freed by a work item on `system_dfl_wq`, which first gives
@@ -187,6 +215,7 @@ impl<T: FileSystem> Subrequest<T> {
 
     /// Ends it. On success so many bytes have been read; if that is less than
     /// [`Subrequest::len`], the rest reads as zeros (it is a hole, or beyond the end).
+    /// Does not sleep.
     pub fn complete(self, result: Result<usize>) {
         let raw = ManuallyDrop::new(self).raw.as_ptr();
         // SAFETY: By the invariant we own the subrequest. It is ended once, as `self` is

@@ -5,6 +5,7 @@
 //!
 //! ```
 //! use kernel_ext::fs::param::{EnumTable, Named, ParamSpec, ParamTable};
+//!
 //! static COLOUR: EnumTable =
 //!     EnumTable::new(&[Named::new(c"red", 1), Named::new(c"blue", 2), Named::END]);
 //! static PARAMS: ParamTable = ParamTable::new(&[

@@ -1,5 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What stat(2) and statfs(2) show.
+//!
+//! ```
+//! use kernel_ext::fs::stat::{GetAttr, StatFs};
+//! use kernel_ext::fs::FileSystem;
+//!
+//! fn statfs(stat: &mut StatFs, bytes: u64, free: u64) {
+//!     stat.set_block_size(4096, 4096)
+//!         .set_blocks(bytes / 4096, free / 4096, free / 4096)
+//!         .set_name_len(255);
+//! }
+//!
+//! fn getattr<T: FileSystem>(mut call: GetAttr<'_, T>) -> Result {
+//!     call.fill().set_block_size(1 << 22);
+//!     Ok(())
+//! }
+//! ```
 
 use super::inode::Inode;
 use super::FileSystem;

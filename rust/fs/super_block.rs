@@ -15,6 +15,32 @@
 //!    calls [`Operations::put_super`].
 //! 4. The data is dropped.
 //!
+//! # Example
+//!
+//! What outlives a mount has a [`Handle`], and asks each time:
+//!
+//! ```
+//! use kernel_ext::fs::super_block::Handle;
+//! use kernel_ext::fs::{inode::Key, FileSystem};
+//!
+//! struct Watcher<T: FileSystem> {
+//!     sb: Handle<T>,
+//! }
+//!
+//! impl<T: FileSystem> Watcher<T> {
+//!     /// The server says that the object has changed.
+//!     fn changed(&self, key: &Key<T>) -> Result {
+//!         let Some(sb) = self.sb.get() else {
+//!             return Ok(());
+//!         };
+//!         match sb.find_inode(key) {
+//!             Some(inode) => inode.invalidate_pages(),
+//!             None => Ok(()),
+//!         }
+//!     }
+//! }
+//! ```
+//!
 //! [`InodeRef`]: super::InodeRef
 //! [`DentryRef`]: super::DentryRef
 
@@ -232,7 +258,7 @@ impl<T: FileSystem> SuperBlock<T> {
         }
     }
 
-    /// A handle that can be kept.
+    /// A handle that can be kept. Any context.
     pub fn handle(&self) -> Handle<T> {
         Handle {
             gate: self.inner().gate.clone(),
@@ -242,19 +268,23 @@ impl<T: FileSystem> SuperBlock<T> {
 
     /// Finds the inode of `key`, or makes one.
     ///
-    /// May wait until another task has made it.
+    /// May wait until another task has made it, and so sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, also if [`inode::InodeData::init`] fails.
     pub fn get_or_create_inode(&self, key: &inode::Key<T>) -> Result<Got<T>> {
         inode::get_or_create(self, key)
     }
 
     /// Finds the inode of `key`.
     ///
-    /// May wait until another task has made it.
+    /// May wait until another task has made it, and so sleep.
     pub fn find_inode(&self, key: &inode::Key<T>) -> Option<InodeRef<T>> {
         inode::find(self, key)
     }
 
-    /// Drops all dentries that nobody uses.
+    /// Drops all dentries that nobody uses. Sleeps.
     pub fn shrink_dcache(&self) {
         // SAFETY: The super block is valid.
         unsafe { bindings::shrink_dcache_sb(self.as_ptr()) };
@@ -268,7 +298,7 @@ pub struct Handle<T: FileSystem> {
 }
 
 impl<T: FileSystem> Handle<T> {
-    /// The super block, unless it has been killed.
+    /// The super block, unless it has been killed. Any context.
     pub fn get(&self) -> Option<SuperRef<T>> {
         self.gate.try_get().then(|| SuperRef {
             gate: self.gate.clone(),

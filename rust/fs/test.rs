@@ -4,20 +4,21 @@
 
 use super::context::{self, FsContext, Sget};
 use super::dentry::{self, Child, DentryData, LookupFlags};
-use super::file::{self, DirContext, EntryType, OpenFile, Opening, ReadIter};
+use super::file::{self, DirContext, EntryType, OpenFile, Opening, ReadIter, SpliceRead};
 use super::inode::{self, Access, GenericPermission, Got, Inode, InodeData, InodeRef};
 use super::netfs::{self, Subrequest};
 use super::param::{EnumTable, Named, ParamSpec, ParamTable, Value};
 use super::stat::{GetAttr, StatFs, Time};
 use super::super_block::{self, Locked};
 use super::{Dentry, FileSystem, Flags, Registration, SuperBlock};
-use crate::bindings;
 use core::ptr;
-use kernel::error::{from_err_ptr, to_result};
-use kernel::ffi::{c_int, c_uint};
 use kernel::prelude::*;
-use kernel::str::CStr;
+use kernel::str::{CStr, CString};
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+use mount::{Mounted, Names};
+
+mod mount;
+mod vfs;
 
 /// Inodes that are alive; all must be gone in the end.
 static INODES: Atomic<i32> = Atomic::new(0);
@@ -103,6 +104,16 @@ struct Mount {
 const THE_ROOT: u64 = 1;
 const THE_FILE: u64 = 2;
 const THE_LINK: u64 = 3;
+/// A regular file that cannot be read.
+const THE_BAD: u64 = 4;
+/// A named pipe.
+const THE_PIPE: u64 = 5;
+/// A regular file whose operations are odd.
+const THE_ODD: u64 = 6;
+/// A regular file with the operations of a directory.
+const NO_DIR: u64 = 7;
+/// An inode that lookup wants to use while it is new.
+const UNREADY: u64 = 8;
 
 fn get(sb: &SuperBlock<TestFs>, key: u64) -> Result<InodeRef<TestFs>> {
     let mut new = match sb.get_or_create_inode(&key)? {
@@ -113,6 +124,13 @@ fn get(sb: &SuperBlock<TestFs>, key: u64) -> Result<InodeRef<TestFs>> {
         THE_ROOT => new.init_dir::<InodeOps, DirOps>(0o755),
         THE_FILE => new.init_regular::<InodeOps, FileOps, Data>(0o644),
         THE_LINK => new.init_symlink::<InodeOps>(0o777),
+        THE_BAD => new.init_regular::<InodeOps, FileOps, Data>(0o600),
+        THE_PIPE => {
+            assert!(matches!(new.init_special::<InodeOps>(0o100644, 0), Err(e) if e == EINVAL));
+            new.init_special::<InodeOps>(inode::mode::FIFO | 0o600, 0)?;
+        }
+        THE_ODD => new.init_regular::<InodeOps, OddOps, Data>(0o644),
+        NO_DIR => new.init_regular::<InodeOps, DirOps, Data>(0o644),
         // Dropping the new inode makes it a bad one.
         _ => return Err(ENOENT),
     }
@@ -123,7 +141,7 @@ fn get(sb: &SuperBlock<TestFs>, key: u64) -> Result<InodeRef<TestFs>> {
         Time { sec: 3, nsec: 4 },
         Time::default(),
     );
-    if key == THE_FILE {
+    if key == THE_FILE || key == THE_BAD {
         new.set_size(sb.data().size.into());
     }
     Ok(new.unlock())
@@ -166,8 +184,11 @@ impl context::Operations for Mount {
                 sb.set_magic(0x1234);
                 sb.set_time_range(0, i64::from(u32::MAX), 1);
                 sb.set_block_size_bits(12);
-                sb.setup_bdi(c"rust-test-1", 32, 32)?;
+                let name = CString::try_from_fmt(fmt!("rust-test-{}", self.size))?;
+                sb.setup_bdi(&name, 32, 32)?;
+                assert!(matches!(sb.setup_bdi(c"again", 32, 32), Err(e) if e == EEXIST));
                 assert!(get(&sb, 99).is_err());
+                assert!(sb.root().is_none());
                 let root = get(&sb, THE_ROOT)?;
                 sb.set_root(root)
             }
@@ -223,6 +244,17 @@ impl inode::Operations for InodeOps {
         let inode = match dentry.name() {
             b"file" => Some(get(dir.super_block(), THE_FILE)?),
             b"link" => Some(get(dir.super_block(), THE_LINK)?),
+            b"bad" => Some(get(dir.super_block(), THE_BAD)?),
+            b"pipe" => Some(get(dir.super_block(), THE_PIPE)?),
+            b"odd" => Some(get(dir.super_block(), THE_ODD)?),
+            b"no dir" => Some(get(dir.super_block(), NO_DIR)?),
+            b"unready" => {
+                let new = match dir.super_block().get_or_create_inode(&UNREADY)? {
+                    Got::Existing(_) => return Err(EEXIST),
+                    Got::New(new) => new,
+                };
+                return dentry.splice(Some(new.get()));
+            }
             _ => None,
         };
         dentry.splice(inode)
@@ -257,6 +289,11 @@ impl file::Operations for DirOps {
         Ok(())
     }
 
+    fn splice_read(_file: &OpenFile<Self>, io: SpliceRead<'_>) -> Result<usize> {
+        // There is no `read_iter` that it could copy by.
+        io.copied()
+    }
+
     fn iterate(_file: &OpenFile<Self>, mut ctx: DirContext<'_, TestFs>) -> Result {
         if !ctx.emit_dots() {
             return Ok(());
@@ -289,13 +326,48 @@ impl file::Operations for FileOps {
     type Fs = TestFs;
     type Data = KBox<u32>;
 
+    const DIRECT: bool = true;
+
     fn open(inode: &Inode<TestFs>, _file: &Opening<'_, TestFs>) -> Result<KBox<u32>> {
         Ok(KBox::new(inode.size() as u32, GFP_KERNEL)?)
     }
 
     fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
         assert_eq!(i64::from(*file.data()), file.inode().size());
+        if io.is_direct() {
+            return io.unbuffered();
+        }
         io.buffered()
+    }
+}
+
+/// Operations that do not keep to what the VFS wants.
+struct OddOps;
+
+#[vtable]
+impl file::Operations for OddOps {
+    type Fs = TestFs;
+    type Data = ();
+
+    fn open(_inode: &Inode<TestFs>, _file: &Opening<'_, TestFs>) -> Result {
+        Ok(())
+    }
+
+    fn read_iter(_file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
+        match io.pos() {
+            // More than was given, and than was asked for.
+            0 => {
+                assert_eq!(io.zero(3), 3);
+                Ok(usize::MAX)
+            }
+            // Nobody ends this read.
+            _ => Err(EIOCBQUEUED),
+        }
+    }
+
+    fn llseek(file: &OpenFile<Self>, offset: i64, whence: i32) -> Result<i64> {
+        // Not further than to 10, and the end is at 5.
+        file.generic_llseek(offset, whence, 10, 5)
     }
 }
 
@@ -321,6 +393,10 @@ impl netfs::Operations for Data {
     }
 
     fn issue_read(sub: Subrequest<TestFs>) {
+        if *sub.inode().key() == THE_BAD {
+            // Dropping it ends it with `EIO`.
+            return;
+        }
         let (start, len) = (sub.start(), sub.len());
         // Half of each 256 KiB is a hole.
         let have = if start % 0x40000 < 0x20000 { len } else { 0 };
@@ -337,109 +413,23 @@ impl netfs::Operations for Data {
     }
 }
 
-/// A mount for a test.
-struct Mounted(*mut bindings::vfsmount);
-
-impl Mounted {
-    fn new(registration: &Registration<TestFs>, options: &[(&CStr, &CStr)]) -> Result<Self> {
-        // SAFETY: The type is registered, the options are C strings.
-        unsafe {
-            let fc = from_err_ptr(bindings::fs_context_for_mount(
-                registration.fs_type().cast(),
-                bindings::SB_KERNMOUNT,
-            ))?;
-            let result = options.iter().try_for_each(|(key, value)| {
-                to_result(bindings::vfs_parse_fs_cstr(
-                    fc,
-                    key.as_ptr().cast(),
-                    value.as_ptr().cast(),
-                ))
-            });
-            let mnt = result.and_then(|()| from_err_ptr(bindings::fc_mount(fc.cast())));
-            bindings::put_fs_context(fc);
-            Ok(Mounted(mnt?))
-        }
-    }
-
-    fn open(&self, name: &[u8]) -> Result<TestFile> {
-        let mut qstr = bindings::qstr::default();
-        qstr.name = name.as_ptr();
-        qstr.__bindgen_anon_1.__bindgen_anon_1.len = name.len() as u32;
-        // SAFETY: The mount is valid; the name has that length.
-        unsafe {
-            let root = (*self.0).mnt_root;
-            let dentry = if name.is_empty() {
-                bindings::dget(root)
-            } else {
-                from_err_ptr(bindings::test_lookup(&mut qstr, root))?
-            };
-            let path = bindings::path {
-                mnt: self.0,
-                dentry,
-            };
-            let file = bindings::dentry_open(&path, 0, bindings::test_current_cred());
-            bindings::dput(dentry);
-            Ok(TestFile(from_err_ptr(file)?))
-        }
-    }
+fn registration() -> Result<Registration<TestFs>> {
+    // SAFETY: No module, so none is counted; the test waits for the end.
+    static NO_MODULE: ThisModule = unsafe { ThisModule::from_ptr(ptr::null_mut()) };
+    Registration::new(&NO_MODULE)
 }
 
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // SAFETY: The mount is ours, and internal to the kernel.
-        unsafe { bindings::kern_unmount(self.0) };
-    }
-}
-
-struct TestFile(*mut bindings::file);
-
-impl Drop for TestFile {
-    fn drop(&mut self) {
-        // SAFETY: The file is ours.
-        unsafe { bindings::__fput_sync(self.0) };
-    }
-}
-
-#[repr(C)]
-struct Names {
-    ctx: bindings::dir_context,
-    seen: KVec<u8>,
-}
-
-unsafe extern "C" fn actor(
-    ctx: *mut bindings::dir_context,
-    name: *const u8,
-    len: c_int,
-    _pos: i64,
-    _ino: u64,
-    _kind: c_uint,
-) -> bool {
-    // SAFETY: The context is the first field; the name has that length.
-    unsafe {
-        let names = &mut *ctx.cast::<Names>();
-        let name = core::slice::from_raw_parts(name, len as usize);
-        names.seen.extend_from_slice(name, GFP_KERNEL).is_ok()
-            && names.seen.push(b' ', GFP_KERNEL).is_ok()
-    }
+fn options() -> [(&'static CStr, &'static CStr); 3] {
+    [
+        (c"source", c"nowhere"),
+        (c"size", c"600000"),
+        (c"colour", c"blue"),
+    ]
 }
 
 #[kunit_tests(kernel_ext_fs)]
 mod tests {
     use super::*;
-
-    fn registration() -> Result<Registration<TestFs>> {
-        // SAFETY: No module, so none is counted; the test waits for the end.
-        static NO_MODULE: ThisModule = unsafe { ThisModule::from_ptr(ptr::null_mut()) };
-        Registration::new(&NO_MODULE)
-    }
-
-    fn options() -> [(&'static CStr, &'static CStr); 3] {
-        [
-            (c"source", c"nowhere"),
-            (c"size", c"600000"),
-            (c"colour", c"blue"),
-        ]
-    }
 
     #[test]
     fn a_life() -> Result {
@@ -451,25 +441,15 @@ mod tests {
             drop(again);
 
             let dir = mounted.open(b"")?;
-            let mut names = Names {
-                ctx: bindings::dir_context {
-                    actor: Some(actor),
-                    ..Default::default()
-                },
-                seen: KVec::new(),
-            };
-            // SAFETY: The file is an open directory, the context is valid.
-            to_result(unsafe { bindings::iterate_dir(dir.0, &mut names.ctx) })?;
+            let mut names = Names::new(usize::MAX);
+            names.read(&dir)?;
             assert_eq!(&names.seen[..], b". .. file link ");
 
             let file = mounted.open(b"file")?;
             let mut buf = KVVec::from_elem(0xffu8, 700_000, GFP_KERNEL)?;
             let mut pos = 0;
-            // SAFETY: The file is open, the buffer has that length.
-            let n = unsafe {
-                bindings::kernel_read(file.0, buf.as_mut_ptr().cast(), buf.len(), &mut pos)
-            };
-            assert_eq!((n, pos), (600_000, 600_000));
+            assert_eq!(file.read(&mut buf, &mut pos)?, 600_000);
+            assert_eq!(pos, 600_000);
             for (offset, got) in buf.iter().take(600_000).enumerate() {
                 let offset = offset as u64;
                 let want = if offset % 0x40000 < 0x20000 {
@@ -511,8 +491,7 @@ mod tests {
         let registration = registration()?;
         let handle = {
             let mounted = Mounted::new(&registration, &options())?;
-            // SAFETY: The mount is ours, of the type that is registered here.
-            let sb = unsafe { SuperBlock::<TestFs>::from_raw((*mounted.0).mnt_sb) };
+            let sb = mounted.super_block();
             let handle = sb.handle();
             assert!(handle.get().is_some());
             // The last reference of an inode that nobody else has.

@@ -105,3 +105,18 @@ __rust_helper void rust_helper_utsname_release(char *buf)
 {
 	strscpy_pad(buf, init_utsname()->release, __NEW_UTS_LEN + 1);
 }
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/* A kernel thread can be killed only if it wants to. */
+__rust_helper void rust_helper_test_kill_current(void)
+{
+	allow_kernel_signal(SIGKILL);
+	send_sig(SIGKILL, current, 1);
+}
+
+__rust_helper void rust_helper_test_unkill_current(void)
+{
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+}
+#endif

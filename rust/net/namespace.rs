@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Network namespaces.
+//!
+//! ```
+//! use kernel_ext::net::Net;
+//!
+//! fn is_ours(net: &Net) -> bool {
+//!     *net == Net::current()
+//! }
+//! ```
 
 use crate::bindings;
 use core::ptr::NonNull;
@@ -50,3 +58,17 @@ impl PartialEq for Net {
 }
 
 impl Eq for Net {}
+
+#[kernel::prelude::kunit_tests(kernel_ext_net)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counted() {
+        let net = Net::current();
+        let other = net.clone();
+        assert!(net == other);
+        drop(net);
+        assert!(other == Net::current());
+    }
+}

@@ -8,15 +8,47 @@
 //! C headers: [`include/linux/net.h`](srctree/include/linux/net.h),
 //! [`include/net/sock.h`](srctree/include/net/sock.h)
 //!
-//! ```ignore
-//! let sock = Socket::connect(&Net::current(), addr, callbacks, true)?;
-//! // after state_change(Established):
-//! let sent = sock.send(&[header, payload], false)?;
-//! // after data_ready():
-//! sock.read_sock(&mut |chunk| {
-//!     chunk.copy_to(&mut buf)?;
-//!     Ok(())
-//! })?;
+//! ```
+//! use core::net::SocketAddr;
+//! use kernel::sync::atomic::{Atomic, Relaxed};
+//! use kernel::sync::Arc;
+//! use kernel_ext::net::{Net, Socket, SocketCallbacks, TcpState};
+//!
+//! struct Events {
+//!     calls: Atomic<i32>,
+//! }
+//!
+//! // Real callbacks queue work, which then sends or reads.
+//! impl SocketCallbacks for Events {
+//!     fn data_ready(&self) {
+//!         self.calls.fetch_add(1, Relaxed);
+//!     }
+//!     fn write_space(&self) {
+//!         self.calls.fetch_add(1, Relaxed);
+//!     }
+//!     fn state_change(&self, _state: TcpState) {
+//!         self.calls.fetch_add(1, Relaxed);
+//!     }
+//! }
+//!
+//! fn connect(addr: SocketAddr) -> Result<Socket> {
+//!     let events = Arc::new(Events { calls: Atomic::new(0) }, GFP_KERNEL)?;
+//!     Socket::connect(&Net::current(), addr, events, true)
+//! }
+//!
+//! // After `state_change(Established)`, and again after `write_space`.
+//! fn send(sock: &Socket, header: &[u8], payload: &[u8]) -> Result<usize> {
+//!     sock.send(&[header, payload], false)
+//! }
+//!
+//! // After `data_ready`.
+//! fn receive(sock: &Socket, buf: &mut [u8]) -> Result<usize> {
+//!     sock.read_sock(&mut |chunk| {
+//!         chunk.copy_to(buf)?;
+//!         chunk.stop();
+//!         Ok(())
+//!     })
+//! }
 //! ```
 
 use super::{Net, SkbChunk};
@@ -28,20 +60,30 @@ use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-/// State of a TCP socket (`TCP_*` of `include/net/tcp_states.h`).
+/// State of a TCP socket (`TCP_*` of `include/net/tcp_states.h`), seen from our side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
 pub enum TcpState {
+    /// Both sides can send.
     Established,
+    /// Waits for the answer to its SYN.
     SynSent,
+    /// Got a SYN, waits for the ACK of its own.
     SynRecv,
+    /// Closed by us; neither FIN nor data may have arrived.
     FinWait1,
+    /// Closed by us; waits for the FIN of the peer.
     FinWait2,
+    /// Closed; late segments are waited for.
     TimeWait,
+    /// Not connected.
     Close,
+    /// Closed by the peer; we may send.
     CloseWait,
+    /// Closed by both; waits for the ACK of our FIN.
     LastAck,
+    /// Listens.
     Listen,
+    /// Closed by both at once.
     Closing,
     /// One that this kernel version does not have.
     Unknown,
@@ -91,7 +133,7 @@ struct Hooks {
     state_change: Callback,
 }
 
-/// A connected or connecting TCP socket.
+/// A connected or connecting TCP socket. Dropping it sleeps.
 ///
 /// # Invariants
 ///
@@ -165,7 +207,8 @@ impl RawAddr {
 }
 
 impl Socket {
-    /// Creates a socket in `net` and begins to connect it to `addr`.
+    /// Creates a socket in `net` and begins to connect it to `addr`. Sleeps, but does not
+    /// wait for the peer.
     ///
     /// # Errors
     ///
@@ -262,7 +305,8 @@ impl Socket {
 
     /// Copies the slices to the socket's send queue, one after the other, as much
     /// as there is space for; `more` says that more will follow at once. Returns how
-    /// many bytes were taken; if not all, `write_space` will be called.
+    /// many bytes were taken; if not all, `write_space` will be called. May sleep for the
+    /// socket's lock and for memory. At most 16 slices are looked at.
     ///
     /// # Errors
     ///
