@@ -56,6 +56,9 @@ clippy: ## lints; a warning is an error
 doc: ## the crates' documentation as HTML
 	@tools/doc.sh
 
+doc-test: ## compile the examples in the documentation of rust/
+	@tools/testing/doctest/run.sh
+
 rust-analyzer: ## rust-project.json for an editor
 	@tools/rust-analyzer.sh
 
@@ -65,5 +68,5 @@ clean: ## remove what was built from this checkout (not toolbox and kernels)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: modules install uninstall demo test test-full bench host-test kunit fmt fmt-check clippy doc \
+.PHONY: modules install uninstall demo test test-full bench host-test kunit fmt fmt-check clippy doc doc-test \
 	rust-analyzer clean help

@@ -71,6 +71,7 @@ part fuzz as_line "$TESTING/fuzz/run.sh" -s 1 -j 2
 part oracle as_line "$TESTING/crush/oracle.sh"
 part fmt as_one "$TESTING/static/fmt.sh" --check
 part clippy as_one "$TESTING/static/clippy.sh"
+part doc-test as_one "$TESTING/doctest/run.sh"
 part rules as_one "$TESTING/static/rules.sh"
 part panics as_one "$TESTING/static/panics.sh"
 part debug-kernel as_one "$TESTING/kernel/modules.sh" -k debug

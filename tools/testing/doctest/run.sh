@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# run.sh: compiles the examples in the documentation of rust/, as code of a crate that
+# uses it: with the flags that Kbuild used, and no unsafe code. They are not run: each
+# abstraction has KUnit tests for that.
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+need_root
+out=$("$TESTING/kernel/modules.sh")
+work=$CACHE/out/$(key "$TOP")/doctest
+
+# rustdoc takes the examples out of the documentation and gives each to collect.sh.
+compile() {
+	rm -rf "$work"
+	mkdir -p "$work"
+	# shellcheck disable=SC2016
+	in_toolbox bash -ec '
+		export KERNEL_EXT_OBJ=$1/rust RUSTC_BOOTSTRAP=1 EXAMPLES=$2
+		cd "$1"
+		cmd=$(sed -n "s/^savedcmd_[^ ]* := //p" rust/.kernel_ext.o.cmd)
+		cmd=${cmd%%;*}
+		flags=$(sed -E "s/^.* rustc //; s/ --(emit|sysroot)=[^ ]+//g; s/ --out-dir [^ ]+//; s/ --crate-type [^ ]+//;
+			s/ [^ ]*kernel_ext.rs *$//" <<<"$cmd")
+		# What Kbuild says on the command line, rustdoc wants in the source.
+		cp -r /src/rust "$2/src"
+		sed -i "1i #![no_std]" "$2/src/kernel_ext.rs"
+		eval "rustdoc --test --no-run $flags --sysroot=/dev/null --crate-name kernel_ext \
+			--test-builder /src/tools/testing/doctest/collect.sh $2/src/kernel_ext.rs" >"$2/rustdoc.log" 2>&1 ||
+			{ cat "$2/rustdoc.log"; exit 1; }
+		n=0
+		{
+			echo "//! The examples of the documentation."
+			echo "#![forbid(unsafe_code)]"
+			echo "#[allow(non_upper_case_globals)] const __LOG_PREFIX: &[u8] = b\"examples\\0\";"
+			for f in "$2"/*.example; do
+				n=$((n + 1))
+				echo "mod $(basename "$f" .example) {"
+				# A module has the prelude instead of attributes of a crate.
+				echo "#[allow(unused_imports)] use kernel::prelude::*;"
+				grep -vE "^#!\[" "$f"
+				echo "}"
+			done
+		} >"$2/examples.rs"
+		[ -e "$f" ] || { echo "no examples"; exit 1; }
+		cmd="${cmd%% rustc *} rustc $flags --sysroot=/dev/null --crate-name examples --crate-type rlib \
+			--extern kernel_ext --emit=metadata=$2/examples.rmeta -Adead_code -Aunused -Amissing_docs $2/examples.rs"
+		eval "$cmd"
+		echo "$n examples compile"
+	' doctest "$(box_path "$out")" "$(box_path "$work")"
+}
+with_lock "doctest-$(key "$work")" compile
