@@ -5,6 +5,8 @@
 #
 # INSTALL_MOD_PATH   another root, for images; loaded modules do not matter then
 # KERNELRELEASE      another kernel than the running one
+# MODULES            a folder with libceph.ko and ceph.ko that are built (and signed)
+#                    already, for machines that cannot build
 # SIGN_KEY SIGN_CERT key and certificate to sign with (Secure Boot)
 . "$(dirname "${BASH_SOURCE[0]}")/testing/lib.sh"
 need_root
@@ -35,8 +37,29 @@ run_depmod() {
 	"${tool[@]}" ${root:+-b "$root"} "$release"
 }
 
+# place OUT MODULE: one module to its place, whole or not at all.
+place() {
+	local out=$1 m=$2 new=$updates/.$2.ko kernel
+	if [ -n "${MODULES:-}" ]; then
+		cp "$out/$m.ko" "$new"
+	else
+		cp "$out/$m.ko" "$out/$m.ko.install"
+		in_toolbox strip --strip-debug "$(box_path "$out")/$m.ko.install"
+		if [ -n "${SIGN_KEY:-}" ]; then
+			kernel=$("$TESTING/kernel/build.sh" stock)
+			cp "$SIGN_KEY" "$out/.key" && cp "${SIGN_CERT:?SIGN_CERT= is missing}" "$out/.cert"
+			in_toolbox "$(box_path "$kernel")/scripts/sign-file" sha256 \
+				"$(box_path "$out")/.key" "$(box_path "$out")/.cert" \
+				"$(box_path "$out")/$m.ko.install"
+			rm -f "$out/.key" "$out/.cert"
+		fi
+		mv "$out/$m.ko.install" "$new"
+	fi
+	mv "$new" "$updates/$m.ko"
+}
+
 install_modules() {
-	local m out kernel stock
+	local m out built
 	if loaded rbd; then
 		die "rbd is loaded, and it needs the C libceph. Unmap its devices and 'modprobe -r rbd' first.
 While our modules are installed rbd cannot be loaded, until 'make uninstall'."
@@ -47,23 +70,19 @@ While our modules are installed rbd cannot be loaded, until 'make uninstall'."
 		fi
 	done
 	[ -d "$lib" ] || die "no $lib: kernel $release is not installed"
-	out=$("$TESTING/kernel/modules.sh")
-	kernel=$("$TESTING/kernel/build.sh" stock)
-	stock=$(cat "$kernel/include/config/kernel.release")
-	[ "$release" = "$stock" ] || die "the modules are for Debian's kernel $stock, and this is $release.
-Install that kernel and boot it:  apt install -t trixie-backports linux-image-$stock"
+	[ -z "${MODULES:-}" ] || [ -z "${SIGN_KEY:-}" ] ||
+		die "MODULES are installed as they are: sign them before, or leave SIGN_KEY out"
+	out=${MODULES:-$("$TESTING/kernel/modules.sh")}
+	for m in libceph ceph; do
+		[ -f "$out/$m.ko" ] || die "there is no $out/$m.ko"
+	done
+	built=$(grep -azo 'vermagic=[^ ]*' "$out/libceph.ko" | tr -d '\0')
+	built=${built#vermagic=}
+	[ "$release" = "$built" ] || die "the modules are for Debian's kernel $built, and this is $release.
+Install that kernel and boot it:  apt install -t trixie-backports linux-image-$built"
 	mkdir -p "$updates"
 	for m in libceph ceph; do
-		cp "$out/$m.ko" "$out/$m.ko.install"
-		in_toolbox strip --strip-debug "$(box_path "$out")/$m.ko.install"
-		if [ -n "${SIGN_KEY:-}" ]; then
-			cp "$SIGN_KEY" "$out/.key" && cp "${SIGN_CERT:?SIGN_CERT= is missing}" "$out/.cert"
-			in_toolbox "$(box_path "$kernel")/scripts/sign-file" sha256 \
-				"$(box_path "$out")/.key" "$(box_path "$out")/.cert" \
-				"$(box_path "$out")/$m.ko.install"
-			rm -f "$out/.key" "$out/.cert"
-		fi
-		mv "$out/$m.ko.install" "$updates/$m.ko"
+		place "$out" $m
 	done
 	run_depmod
 	say "Installed in $updates. 'mount -t ceph' uses them from now on."
