@@ -65,6 +65,11 @@ __rust_helper bool rust_helper_sock_peer_closed(struct sock *sk)
 	return (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) || sock_flag(sk, SOCK_DONE);
 }
 
+__rust_helper bool rust_helper_sock_has_data(struct sock *sk)
+{
+	return !skb_queue_empty_lockless(&sk->sk_receive_queue);
+}
+
 __rust_helper int rust_helper_sock_state(struct sock *sk)
 {
 	return inet_sk_state_load(sk);

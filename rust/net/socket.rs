@@ -383,6 +383,13 @@ impl Socket {
         Ok(ret as usize)
     }
 
+    /// Whether something has been received that was not read. What comes later is told
+    /// by `data_ready`.
+    pub fn has_data(&self) -> bool {
+        // SAFETY: The socket is live.
+        unsafe { bindings::sock_has_data(self.sk()) }
+    }
+
     /// Whether the peer will send no more than what is in the queue.
     pub fn peer_closed(&self) -> bool {
         // SAFETY: The socket is live.

@@ -153,9 +153,8 @@ impl Args {
             }
             Self::None => {}
         }
-        while e.len() < end {
-            e.u8(0)?;
-        }
+        let rest = end.saturating_sub(e.len());
+        e.bytes([0; Self::SIZE].get(..rest).unwrap_or_default())?;
         Ok(())
     }
 }

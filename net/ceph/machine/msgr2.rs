@@ -141,6 +141,11 @@ struct Session {
     out_seq: u64,
 }
 
+/// Messages that may come in before they are acknowledged by a frame of its own. Each
+/// message of ours acknowledges all that came before it, so as long as questions and
+/// answers take turns, no such frame is sent.
+const ACK_AFTER: u64 = 8;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Machine {
@@ -256,6 +261,11 @@ impl Machine {
         }
     }
 
+    /// Whether [`Self::feed`] may have something to tell without new bytes.
+    pub fn has_item(&self) -> bool {
+        !self.awaits_caller() && self.reader.has_item()
+    }
+
     /// Bytes of message data that come next in the stream, for the caller to take
     /// itself and to tell [`Self::data_taken`].
     pub fn diverted(&self) -> usize {
@@ -321,11 +331,11 @@ impl Machine {
         Ok((seq, bytes))
     }
 
-    /// Whether there are messages that the server would like to be acknowledged.
+    /// Whether it is time to acknowledge messages by a frame of its own. The server keeps
+    /// copies until then, of a few messages at most.
     pub fn wants_ack(&self) -> bool {
-        self.state == State::Open
-            && !self.session.lossy
-            && self.session.in_seq != self.session.acked_seq
+        let unacknowledged = self.session.in_seq.wrapping_sub(self.session.acked_seq);
+        self.state == State::Open && !self.session.lossy && unacknowledged >= ACK_AFTER
     }
 
     /// Acknowledges what was received so far.

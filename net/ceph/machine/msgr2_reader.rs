@@ -184,7 +184,9 @@ impl Reader {
                 return Ok((len.saturating_sub(input.len()), None));
             }
             let (now, rest) = input.split_at(self.left.min(input.len()));
-            self.take(now)?;
+            if !now.is_empty() {
+                self.take(now)?;
+            }
             input = rest;
             if self.left > 0 {
                 return Ok((len.saturating_sub(input.len()), None));
@@ -212,6 +214,12 @@ impl Reader {
         } else {
             self.left
         }
+    }
+
+    /// Whether the current stage has all its bytes, so that [`Self::feed`] goes on
+    /// without new ones.
+    pub fn has_item(&self) -> bool {
+        self.left == 0 && self.stage != Stage::Decide
     }
 
     /// How many bytes of data come next in the stream, for the caller to take past

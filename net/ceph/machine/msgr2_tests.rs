@@ -343,6 +343,8 @@ mod tests {
                 let parts: [&[u8]; 3] =
                     core::array::from_fn(|i| if mask & (1 << i) == 0 { &[] } else { all[i] });
                 let n = i as u64 + 1;
+                // Not by a frame for each.
+                assert!(!client.wants_ack());
                 let bytes = message(&seq(n), parts)?;
                 let (head, rest) = bytes.split_at(PREAMBLE_LEN + 41 + CRC_LEN);
                 match ok(server.send(&mut client, head, step))? {
@@ -454,7 +456,9 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        assert!(client.wants_ack());
+        let (_, head) = client.message(C, seq(0), [5, 0, 0])?;
+        let sent = MessageHead::decode(&mut Decoder::new(&head[PREAMBLE_LEN..]))?;
+        assert_eq!(sent.ack_seq, 2);
         // An old one is no news, and does not count.
         let old = message(&seq(2), [b"front", b"", b""])?;
         assert!(ok(server.send(&mut client, &old, 999))?.is_none());

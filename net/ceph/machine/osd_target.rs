@@ -69,10 +69,8 @@ impl ObjectName {
         let bits = u64::BITS.wrapping_sub(number.leading_zeros());
         let digits = bits.div_ceil(4).max(min_digits);
         for digit in (0..digits).rev() {
-            let nibble = (number >> (digit.wrapping_mul(4) & 63)) & 15;
-            let nibble = u32::try_from(nibble).unwrap_or(0);
-            let digit = char::from_digit(nibble, 16).unwrap_or('0');
-            self.push(u8::try_from(digit).unwrap_or(b'0'));
+            let nibble = number.wrapping_shr(digit.wrapping_mul(4)) & 15;
+            self.push(HEX.get(nibble as usize).copied().unwrap_or(b'0'));
         }
     }
 
@@ -81,6 +79,8 @@ impl ObjectName {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
     }
 }
+
+static HEX: [u8; 16] = *b"0123456789abcdef";
 
 /// What became of a target with a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

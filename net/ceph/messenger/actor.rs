@@ -299,22 +299,27 @@ impl Actor {
         let closed = sock.peer_closed() || sock.state() == TcpState::Close;
         // A dead socket may still have something to say; the error waits for that.
         let sent = self.transmit(con);
-        let fed = self.with_machine(|machine| machine.feed(&KernelCrypto, &[]))?;
-        if let (_, Some(action)) = fed {
-            return self.act(con, action);
+        if self.machine.as_ref().is_some_and(Machine::has_item) {
+            let fed = self.with_machine(|machine| machine.feed(&KernelCrypto, &[]))?;
+            if let (_, Some(action)) = fed {
+                return self.act(con, action);
+            }
         }
-        let (taken, action) = self.receive()?;
-        if let Some(action) = action {
-            return self.act(con, action);
-        }
-        if taken > 0 {
-            return Ok(Step::Again);
+        // Mostly this is how the work finds that it is done: without the socket's lock.
+        if closed || matches!(&self.life, Life::Online(sock) if sock.has_data()) {
+            let (taken, action) = self.receive()?;
+            if let Some(action) = action {
+                return self.act(con, action);
+            }
+            if taken > 0 {
+                return Ok(Step::Again);
+            }
         }
         if let (true, Life::Online(sock)) = (closed, &self.life) {
             return Err(socket_closed(sock));
         }
         sent?;
-        // All that came is answered: acknowledge it at once.
+        // Most acknowledgements ride on messages; if there are none of those:
         if self.with_machine(|machine| Ok(machine.wants_ack()))? {
             self.with_machine(|machine| Ok(machine.ack(&KernelCrypto)?))?;
             self.transmit(con)?;
@@ -335,9 +340,6 @@ impl Actor {
         else {
             return Ok((0, None));
         };
-        if staging.is_empty() {
-            staging.resize(STAGING, 0, GFP_KERNEL)?;
-        }
         let mut found = None;
         let mut fault = None;
         let taken = sock.read_sock(&mut |chunk| loop {
@@ -367,9 +369,9 @@ impl Actor {
                 if wants == 0 || chunk.is_empty() {
                     return Ok(());
                 }
-                let buf = staging.get_mut(..wants.min(STAGING)).ok_or(EINVAL)?;
-                let n = chunk.copy_to(buf)?;
-                machine.feed(&KernelCrypto, &buf[..n])
+                staging.clear();
+                chunk.copy_to_vec(staging, wants.min(STAGING))?;
+                machine.feed(&KernelCrypto, staging)
             };
             match fed {
                 Ok((_, None)) => {}

@@ -81,6 +81,8 @@ pub(super) struct Shared {
     pub(super) peer_features: u64,
     /// The thread that is in a callback of the owner.
     calling: Option<i32>,
+    /// Threads that wait for its end.
+    awaited: u32,
 }
 
 /// Who a connection is opened to, and for whom.
@@ -114,6 +116,7 @@ impl Connection {
                         established: false,
                         peer_features: 0,
                         calling: None,
+                        awaited: 0,
                     },
                     "ceph::Connection::shared"
                 ),
@@ -177,7 +180,9 @@ impl Connection {
         let pid = task::current_pid();
         let mut shared = self.shared.lock();
         while shared.calling.is_some_and(|caller| caller != pid) {
+            shared.awaited += 1;
             self.quiet.wait(&mut shared);
+            shared.awaited -= 1;
         }
     }
 
@@ -198,8 +203,14 @@ impl Connection {
         // Before the end is told: whoever waits for it may then drop what the
         // owner needs.
         drop(ops);
-        self.shared.lock().calling = None;
-        self.quiet.notify_all();
+        let awaited = {
+            let mut shared = self.shared.lock();
+            shared.calling = None;
+            shared.awaited > 0
+        };
+        if awaited {
+            self.quiet.notify_all();
+        }
     }
 
     /// Queues a message. It is sent when the session is established; messages keep
@@ -319,8 +330,9 @@ impl Connection {
 pub(super) struct Waker(pub(super) Arc<Connection>);
 
 impl Waker {
+    /// While there is a socket, the work is never put off.
     fn wake(&self) {
-        DelayedTask::<Connection>::mod_delayed(self.0.clone(), 0);
+        DelayedTask::<Connection>::queue(self.0.clone());
     }
 }
 

@@ -11,13 +11,26 @@ use super::types::Timespec;
 /// All methods return `ENOMEM` when they cannot grow the vector, and [`E2BIG`]
 /// when a length does not fit its field.
 #[derive(Default)]
-pub struct Encoder(KVVec<u8>);
+pub struct Encoder {
+    /// What was added, and zeros: room for more. So that adding an integer, which
+    /// happens dozens of times for each message, is a store and not a call.
+    buf: KVVec<u8>,
+    /// Bytes that were added, at most all of `buf`.
+    len: usize,
+}
+
+/// Room that the first addition makes.
+const ROOM: usize = 128;
+
+/// Copied, because [`KVVec::resize`] stores byte by byte.
+static ZEROS: [u8; 512] = [0; 512];
 
 macro_rules! integer {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {$(
         $(#[$doc])*
+        #[inline]
         pub fn $name(&mut self, value: $type) -> Result<&mut Self> {
-            self.bytes(&value.to_le_bytes())
+            self.array(value.to_le_bytes())
         }
     )*};
 }
@@ -25,38 +38,86 @@ macro_rules! integer {
 impl Encoder {
     /// Starts empty.
     pub const fn new() -> Self {
-        Self(KVVec::new())
+        Self {
+            buf: KVVec::new(),
+            len: 0,
+        }
     }
 
     /// Starts empty, with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Result<Self> {
-        Ok(Self(KVVec::with_capacity(capacity, GFP_KERNEL)?))
+        let mut this = Self::new();
+        this.buf.reserve(capacity, GFP_KERNEL)?;
+        this.enlarge(capacity)?;
+        Ok(this)
     }
 
     /// Bytes so far.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.len
     }
 
     /// Whether nothing was added yet.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len == 0
     }
 
     /// What was added so far.
     pub fn as_slice(&self) -> &[u8] {
-        &self.0
+        self.buf.get(..self.len).unwrap_or_default()
     }
 
     /// Ends encoding.
     pub fn into_vec(self) -> KVVec<u8> {
-        self.0
+        let mut vec = self.buf;
+        vec.truncate(self.len);
+        vec
+    }
+
+    /// Makes room for `more` bytes, and some.
+    #[cold]
+    fn grow(&mut self, more: usize) -> Result {
+        let need = self.len.checked_add(more).ok_or(E2BIG)?;
+        let size = need.max(self.buf.len().saturating_mul(2)).max(ROOM);
+        self.enlarge(size)
+    }
+
+    /// Makes the room at least `size` bytes.
+    fn enlarge(&mut self, size: usize) -> Result {
+        while self.buf.len() < size {
+            let more = size.saturating_sub(self.buf.len()).min(ZEROS.len());
+            let zeros = ZEROS.get(..more).unwrap_or_default();
+            self.buf.extend_from_slice(zeros, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Adds as many bytes as the array has.
+    #[inline]
+    fn array<const N: usize>(&mut self, bytes: [u8; N]) -> Result<&mut Self> {
+        loop {
+            let room = self.buf.get_mut(self.len..).unwrap_or_default();
+            if let Some(place) = room.first_chunk_mut::<N>() {
+                *place = bytes;
+                self.len = self.len.saturating_add(N);
+                return Ok(self);
+            }
+            self.grow(N)?;
+        }
     }
 
     /// Adds bytes as they are.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<&mut Self> {
-        self.0.extend_from_slice(bytes, GFP_KERNEL)?;
-        Ok(self)
+        loop {
+            let room = self.buf.get_mut(self.len..).unwrap_or_default();
+            if let Some(place) = room.get_mut(..bytes.len()) {
+                place.copy_from_slice(bytes);
+                self.len = self.len.saturating_add(bytes.len());
+                return Ok(self);
+            }
+            self.grow(bytes.len())?;
+        }
     }
 
     integer! {
@@ -98,11 +159,11 @@ impl Encoder {
 
     /// Adds a `u32` length and then what `body` adds, whose length it is.
     pub fn sized(&mut self, body: impl FnOnce(&mut Self) -> Result) -> Result<&mut Self> {
-        let at = self.0.len();
+        let at = self.len;
         self.u32(0)?;
-        let start = self.0.len();
+        let start = self.len;
         body(self)?;
-        let len = self.0.len().checked_sub(start).ok_or(EINVAL)?;
+        let len = self.len.checked_sub(start).ok_or(EINVAL)?;
         let len = u32::try_from(len).map_err(|_| E2BIG)?;
         self.patch(at, &len.to_le_bytes())?;
         Ok(self)
@@ -122,7 +183,8 @@ impl Encoder {
     /// Overwrites bytes that were added before, from offset `at` on.
     pub fn patch(&mut self, at: usize, bytes: &[u8]) -> Result {
         let end = at.checked_add(bytes.len()).ok_or(EINVAL)?;
-        let place = self.0.get_mut(at..end).ok_or(EINVAL)?;
+        let added = self.buf.get_mut(..self.len).unwrap_or_default();
+        let place = added.get_mut(at..end).ok_or(EINVAL)?;
         place.copy_from_slice(bytes);
         Ok(())
     }
@@ -146,6 +208,26 @@ mod tests {
         assert_eq!((v, body.u64()?, body.blob()?), (3, 7, &b"name"[..]));
         assert!(body.is_empty());
         assert_eq!(d.u8()?, 9);
+        Ok(())
+    }
+
+    #[test]
+    fn room_is_made_and_not_sent() -> Result {
+        for capacity in [0, 1, 7, 1000] {
+            let mut e = Encoder::with_capacity(capacity)?;
+            assert!(e.is_empty() && e.as_slice().is_empty());
+            for i in 0..100 {
+                e.u32(i)?.bytes(&[7; 5])?;
+            }
+            assert!(e.patch(0, &[9]).is_ok());
+            // What is not there yet cannot be changed.
+            assert!(e.patch(899, &[9, 9]).is_err());
+            assert_eq!(e.len(), 900);
+            let vec = e.into_vec();
+            assert_eq!(vec.len(), 900);
+            assert_eq!(vec.get(..9), Some(&[9, 0, 0, 0, 7, 7, 7, 7, 7][..]));
+            assert_eq!(vec.get(891..), Some(&[99, 0, 0, 0, 7, 7, 7, 7, 7][..]));
+        }
         Ok(())
     }
 }
