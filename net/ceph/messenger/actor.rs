@@ -711,3 +711,44 @@ fn now() -> Timespec {
         nsec,
     }
 }
+
+#[kunit_tests(ceph_messenger_actor)]
+mod tests {
+    use super::*;
+    use ceph_proto::wire::types::EntityType;
+    use kernel_ext::iov::IovDest;
+
+    fn actor() -> Actor {
+        let name = EntityName {
+            kind: EntityType::OSD,
+            num: 1,
+        };
+        let machine = Machine::new(name, EntityAddr::BLANK, true);
+        Actor {
+            machine: Some(machine),
+            ..Actor::new()
+        }
+    }
+
+    fn header(tid: u64, data_len: u32) -> Header {
+        let head = MessageHead {
+            tid,
+            ..MessageHead::default()
+        };
+        Header::new(&head, [0, 0, data_len])
+    }
+
+    #[test]
+    fn more_data_than_asked_for_is_a_fault() -> Result {
+        for (room, good) in [(100, true), (101, true), (99, false)] {
+            let mut actor = actor();
+            let alloc = Alloc::Fill(IovDest::with_len(room)?);
+            assert_eq!(actor.begin_body(&header(7, 100), alloc).is_ok(), good);
+            // Either way it can be had back, by its number, once.
+            assert!(actor.take_lent(8).is_none());
+            assert!(actor.take_lent(7).is_some());
+            assert!(actor.take_lent(7).is_none());
+        }
+        Ok(())
+    }
+}
