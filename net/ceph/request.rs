@@ -15,7 +15,8 @@
 use kernel::{prelude::*, sync::Arc, sync::SpinLock, time::Jiffies};
 use kernel_ext::{
     sync::new_spinlock,
-    task, time,
+    task::{self, TaskRef},
+    time,
     wait::{Completion, Reason, WaitTable},
 };
 
@@ -57,7 +58,9 @@ enum State<T> {
 pub struct Request<T: Send + Unpin> {
     tid: u64,
     pid: i32,
+    task: TaskRef,
     submitted: Jiffies,
+    deadline: Option<Jiffies>,
     reason: Reason,
     #[pin]
     state: SpinLock<State<T>>,
@@ -66,12 +69,21 @@ pub struct Request<T: Send + Unpin> {
 }
 
 impl<T: Send + Unpin> Request<T> {
-    /// A request of the current task, with a callback or, without, to be waited for.
-    pub fn new(tid: u64, reason: Reason, callback: Option<Callback<T>>) -> impl PinInit<Self> {
+    /// A request of the current task that may take `limit` jiffies (`None`: for ever),
+    /// with a callback or, without, to be waited for.
+    pub fn new(
+        tid: u64,
+        reason: Reason,
+        limit: Option<Jiffies>,
+        callback: Option<Callback<T>>,
+    ) -> impl PinInit<Self> {
+        let submitted = time::jiffies();
         pin_init!(Self {
             tid,
             pid: task::current_pid(),
-            submitted: time::jiffies(),
+            task: TaskRef::current(),
+            submitted,
+            deadline: limit.map(|limit| submitted.wrapping_add(limit)),
             reason,
             state <- new_spinlock!(State::Open(callback), "ceph::Request::state"),
             done <- Completion::new(),
@@ -83,8 +95,13 @@ impl<T: Send + Unpin> Request<T> {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn new_arc(tid: u64, reason: Reason, callback: Option<Callback<T>>) -> Result<Arc<Self>> {
-        Arc::pin_init(Self::new(tid, reason, callback), GFP_KERNEL)
+    pub fn new_arc(
+        tid: u64,
+        reason: Reason,
+        limit: Option<Jiffies>,
+        callback: Option<Callback<T>>,
+    ) -> Result<Arc<Self>> {
+        Arc::pin_init(Self::new(tid, reason, limit, callback), GFP_KERNEL)
     }
 
     /// Transaction id.
@@ -92,9 +109,20 @@ impl<T: Send + Unpin> Request<T> {
         self.tid
     }
 
-    /// The task that asked.
+    /// Number of the task that asked.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// The task that asked, which may have ended meanwhile.
+    pub fn submitter(&self) -> &TaskRef {
+        &self.task
+    }
+
+    /// Whether it takes longer than it may: its owner has to end it with `ETIMEDOUT`,
+    /// unless a task [waits](Self::wait), which does.
+    pub fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(time::reached)
     }
 
     /// When it asked.
@@ -136,14 +164,18 @@ impl<T: Send + Unpin> Request<T> {
         !matches!(&*self.state.lock(), State::Open(_))
     }
 
-    /// Waits for the answer, at most `timeout` jiffies.
+    /// Waits for the answer, until the deadline.
     ///
     /// # Errors
     ///
     /// `EINTR` when the task is being killed and `ETIMEDOUT`; then the owner has to
     /// forget the request and [`complete`](Self::complete) it. Else the answer's.
-    pub fn wait(&self, waits: &WaitTable, timeout: Option<Jiffies>) -> Result<T> {
-        self.done.wait(waits, self.reason, timeout)?;
+    pub fn wait(&self, waits: &WaitTable) -> Result<T> {
+        let left = self.deadline.map(|deadline| match time::reached(deadline) {
+            true => 0,
+            false => deadline.wrapping_sub(time::jiffies()),
+        });
+        self.done.wait(waits, self.reason, left)?;
         let mut state = self.state.lock();
         match core::mem::replace(&mut *state, State::Over) {
             State::Answered(answer) => answer,
@@ -162,13 +194,15 @@ mod tests {
     #[test]
     fn the_first_answer_counts() -> Result {
         let waits = KBox::pin_init(WaitTable::new(), GFP_KERNEL)?;
-        let request = Request::<u32>::new_arc(7, Reason::default(), None)?;
+        let request = Request::<u32>::new_arc(7, Reason::default(), Some(2), None)?;
         assert!(!request.is_complete());
-        assert!(request.wait(&waits, Some(1)) == Err(ETIMEDOUT));
+        assert!(request.wait(&waits) == Err(ETIMEDOUT));
+        assert!(request.is_overdue());
         assert!(request.complete(Ok(1)));
         assert!(!request.complete(Ok(2)));
         assert!(request.is_complete());
-        assert!(request.wait(&waits, None) == Ok(1));
+        // The answer came after all.
+        assert!(request.wait(&waits) == Ok(1));
         assert_eq!(waits.count(), 0);
         Ok(())
     }
@@ -179,7 +213,8 @@ mod tests {
         let copy = seen.clone();
         let callback =
             Callback::new(move |answer: Result<u32>| *copy.lock() += answer.unwrap_or(100))?;
-        let request = Request::new_arc(7, Reason::default(), Some(callback))?;
+        let request = Request::new_arc(7, Reason::default(), None, Some(callback))?;
+        assert!(!request.is_overdue());
         assert!(request.complete(Ok(3)));
         assert!(!request.complete(Err(EIO)));
         assert_eq!(*seen.lock(), 3);

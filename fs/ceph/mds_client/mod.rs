@@ -310,7 +310,7 @@ impl<H: MdsHooks> MdsClient<H> {
     pub(crate) fn do_request(self: &Arc<Self>, spec: Spec<H::Subject>) -> Result<Reply<H::Filled>> {
         let request = self.register(spec)?;
         self.advance(&request);
-        match request.core.wait(&self.client.waits, request.spec.timeout) {
+        match request.core.wait(&self.client.waits) {
             Err(e) if !request.core.is_complete() => self.abandon(&request, e),
             answer => answer,
         }
@@ -342,7 +342,7 @@ impl<H: MdsHooks> MdsClient<H> {
             return Err(why);
         }
         // The answer was faster.
-        request.core.wait(&self.client.waits, None)
+        request.core.wait(&self.client.waits)
     }
 
     /// Ends a request, once.

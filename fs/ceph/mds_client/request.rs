@@ -158,6 +158,7 @@ impl<H: MdsHooks> Request<H> {
                         id: tid,
                         ino: spec.path1.ino,
                     },
+                    spec.timeout,
                     None
                 ),
                 spec,

@@ -66,7 +66,7 @@ impl MonClient {
             ..Parts::default()
         };
         let query = Query {
-            request: Request::new_arc(tid, reason, callback)?,
+            request: Request::new_arc(tid, reason, None, callback)?,
             message: Message::new(parts)?,
         };
         let query = Arc::new(query, GFP_KERNEL)?;
@@ -84,7 +84,7 @@ impl MonClient {
 
     /// Waits for the answer; forgets the question if the task is killed.
     fn wait(&self, query: &Query) -> Result<Answer> {
-        let answer = query.request.wait(&self.waits, None);
+        let answer = query.request.wait(&self.waits);
         if self
             .inner
             .lock()

@@ -191,7 +191,11 @@ impl OsdClient {
             return Err(error);
         }
         let tid = self.last_tid.fetch_add(1, Relaxed).wrapping_add(1);
-        let req = OsdRequest::new(tid, read, flags, dest, done)?;
+        let limit = match self.options.osd_request_timeout {
+            0 => None,
+            seconds => Some(time::secs(u64::from(seconds))),
+        };
+        let req = OsdRequest::new(tid, read, flags, dest, limit, done)?;
         let node = RBTreeNode::new(tid, req.clone(), GFP_KERNEL)?;
         self.count.fetch_add(1, Relaxed);
         if self.asleep.load(Relaxed) && self.asleep.xchg(false, Relaxed) {
@@ -210,7 +214,7 @@ impl OsdClient {
     pub fn read_object(self: &Arc<Self>, waits: &WaitTable, read: ReadOp) -> Result<KVVec<u8>> {
         let length = usize::try_from(read.length).map_err(|_| E2BIG)?;
         let req = self.read(read, IovDest::with_len(length)?, None)?;
-        let answer = req.wait(waits, None).inspect_err(|_| self.cancel(&req))?;
+        let answer = req.wait(waits).inspect_err(|_| self.cancel(&req))?;
         answer.result?;
         answer.dest.into_buffer().map_err(|_| EINVAL)
     }

@@ -3,7 +3,7 @@
 use kernel::{new_mutex, prelude::*, sync::Arc, sync::Mutex, time::Jiffies};
 use kernel_ext::{
     iov::IovDest,
-    task::{Comm, TaskRef},
+    task::Comm,
     time,
     wait::{Reason, WaitTable},
 };
@@ -54,9 +54,6 @@ pub struct Answer {
 pub struct OsdRequest {
     #[pin]
     pub(super) core: Request<Answer>,
-    /// Who asked. It may wait in a way that no signal ends, such as for the page
-    /// cache: when it is being killed, the worker ends the request.
-    task: TaskRef,
     op: Op,
     snap: u64,
     #[pin]
@@ -88,6 +85,7 @@ impl OsdRequest {
         read: ReadOp,
         flags: u32,
         dest: IovDest,
+        limit: Option<Jiffies>,
         done: Option<Callback<Answer>>,
     ) -> Result<Arc<Self>> {
         let reason = Reason {
@@ -109,8 +107,7 @@ impl OsdRequest {
         };
         Arc::pin_init(
             try_pin_init!(Self {
-                core <- Request::new(tid, reason, done),
-                task: TaskRef::current(),
+                core <- Request::new(tid, reason, limit, done),
                 op: Op::Read {
                     offset: read.offset,
                     length: read.length,
@@ -138,19 +135,19 @@ impl OsdRequest {
     /// has ended. The latter may still wait for it (for asynchronous reads, late in its
     /// end), but an OSD that is well shall have the time to answer.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.task.fatal_signal_pending()
-            || self.task.process_has_ended()
-                && time::elapsed(self.core.submitted()) >= time::secs(1)
+        let task = self.core.submitter();
+        task.fatal_signal_pending()
+            || task.process_has_ended() && time::elapsed(self.core.submitted()) >= time::secs(1)
     }
 
     /// Waits for the answer of a request without a callback.
     ///
     /// # Errors
     ///
-    /// `EINTR` when the task is being killed: then
+    /// `EINTR` when the task is being killed, `ETIMEDOUT` after `osd_request_timeout`: then
     /// [`OsdClient::cancel`](super::OsdClient::cancel) the request.
-    pub fn wait(&self, waits: &WaitTable, timeout: Option<Jiffies>) -> Result<Answer> {
-        self.core.wait(waits, timeout)
+    pub fn wait(&self, waits: &WaitTable) -> Result<Answer> {
+        self.core.wait(waits)
     }
 
     /// Answers. No lock may be held.
@@ -167,7 +164,7 @@ impl OsdRequest {
 
     /// The command of the task that asked.
     pub(super) fn comm(&self) -> Comm {
-        self.task.comm()
+        self.core.submitter().comm()
     }
 
     /// The operation, for debugfs.

@@ -324,16 +324,12 @@ impl OsdClient {
     /// What is due with time.
     fn tick(self: &Arc<Self>) {
         let keepalive = time::secs(u64::from(self.options.osd_keepalive));
-        let limit = match self.options.osd_request_timeout {
-            0 => None,
-            seconds => Some(time::secs(u64::from(seconds))),
-        };
-        let mut slow = self.overdue(&self.homeless, limit);
+        let mut slow = self.overdue(&self.homeless);
         self.retry_homeless();
         let mut id = HOMELESS;
         while let Some(session) = self.session_after(id) {
             id = session.id;
-            if self.overdue(&session, limit) {
+            if self.overdue(&session) {
                 slow = true;
             }
             self.look_after(&session, keepalive);
@@ -361,14 +357,14 @@ impl OsdClient {
 
     /// Fails requests that wait for too long, or that nobody waits for any more. Returns
     /// whether there are others that wait for an OSD that does not answer.
-    fn overdue(self: &Arc<Self>, session: &Session, limit: Option<Jiffies>) -> bool {
+    fn overdue(self: &Arc<Self>, session: &Session) -> bool {
         let keepalive = time::secs(u64::from(self.options.osd_keepalive));
         let state = session.state.lock();
         let mut slow = false;
         for req in state.requests.values() {
             let mut r = req.state.lock();
             slow |= time::elapsed(r.sent_at) >= keepalive;
-            if limit.is_some_and(|limit| time::elapsed(req.core.submitted()) >= limit) {
+            if req.core.is_overdue() {
                 if r.failed.is_none() {
                     error!("tid {} on osd{} timeout\n", req.tid(), session.id);
                 }
