@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Pools that are not simply there: cache tiers, too few replicas; epochs to wait for;
-other authentication."""
+other authentication; readers that are killed."""
 
 import json
 import os
@@ -134,3 +134,23 @@ def test_authentication_none(t):
                 json.load(open(t.manifest))["tree/d1/f1"]["sha256"], "content")
         t.ok(f"df {M}")
         t.umount()
+
+
+def test_readers_are_killed(t):
+    """Requests that are under way are taken back: queued, half received or unanswered."""
+    t.ensure_mounted()
+    want = json.load(open(t.manifest))
+    name = max((n for n, d in want.items() if "sha256" in d), key=lambda n: want[n]["size"])
+    for i in range(6):
+        t.drop_caches()
+        jobs = [t.g.spawn(f"exec dd if={M}/{name} of=/dev/null bs=4M skip={4 * k} {flags}")
+                for k in range(3) for flags in ("", "iflag=direct")]
+        time.sleep(0.05 + 0.1 * i)
+        for job in jobs:
+            job.kill()
+        for job in jobs:
+            job.wait(20)
+    d = folder(t)
+    t.wait("no request is left", lambda: "REQUESTS 0 homeless 0" in t.ok(f"cat {d}/osdc"), 10)
+    t.drop_caches()
+    t.equal(t.ok(f"sha256sum <{M}/sizes/4194304").split()[0], want["sizes/4194304"]["sha256"], "content")
