@@ -3,12 +3,7 @@
 //!
 //! For reading they are kept to be told to a restarted server, which then says what
 //! has changed.
-use kernel::{
-    new_mutex,
-    prelude::*,
-    rbtree::RBTree,
-    sync::{Arc, Mutex},
-};
+use kernel::{new_mutex, prelude::*, rbtree::RBTree, sync::Mutex};
 use kernel_ext::pr_err_ratelimited;
 
 use ceph_core::messenger::Incoming;
@@ -150,6 +145,3 @@ impl FsClient {
         Ok(())
     }
 }
-
-#[allow(unused_imports)]
-use Arc as _;
