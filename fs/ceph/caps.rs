@@ -30,7 +30,10 @@ use kernel_ext::{
 
 use ceph_core::messenger::{Incoming, Parts};
 use ceph_fs_proto::{
-    machine::caps::{CapSet, Change, Issuer, Mode, Update},
+    machine::{
+        caps::{CapSet, Change, Issuer, Mode, Removed, Update},
+        listing::Listing,
+    },
     wire::{
         cap_bits::Caps,
         client_caps::{CapInode, CapItem, CapOp, CapUpdate, ClientCaps},
@@ -46,7 +49,7 @@ use crate::{
     debugfs::CAPS_WAIT,
     fill,
     fs_client::{FsClient, Subject},
-    inode::{has_pages, Session, SessionRef, State},
+    inode::{has_pages, Session, SessionRef, State, StateGuard},
     mds_client::{OwnedPath, FROM_MDS},
     super_block::CephFs,
 };
@@ -236,23 +239,47 @@ fn attrs(inode: &Inode<CephFs>, state: &State) -> Attrs {
     }
 }
 
+/// What follows for the names of a directory from a change of what is issued; with the
+/// inode's lock. What it returns is to be dropped without it.
+fn names_changed(inode: &Inode<CephFs>, state: &mut State, change: Change) -> Option<Arc<Listing>> {
+    if inode.is_dir() {
+        inode.data().names_changed(state, change)
+    } else {
+        None
+    }
+}
+
+/// Removes a capability, and ends the lock.
+fn removed(
+    inode: &Inode<CephFs>,
+    mut state: StateGuard<'_>,
+    remove: impl FnOnce(&mut CapSet<SessionRef>) -> Option<Removed<SessionRef>>,
+) -> Option<Removed<SessionRef>> {
+    let removed = remove(&mut state.caps)?;
+    let names = names_changed(inode, &mut state, removed.change);
+    drop(state);
+    drop(names);
+    Some(removed)
+}
+
 impl FsClient {
     // ----- adding -----
 
     /// Takes in the capability that came with an inode, and lets `also` change the
-    /// attributes under the same lock, knowing what was issued before.
+    /// attributes under the same lock, knowing what was issued before. Returns the count of
+    /// dropped names of a directory as of then.
     pub(crate) fn add_cap(
         &self,
         session: &Arc<Session>,
         inode: &Inode<CephFs>,
         cap: &ReplyCap,
         also: impl FnOnce(&mut State, Caps),
-    ) -> Result {
+    ) -> Result<u64> {
         let info = inode.data();
         let rank = session.rank;
         let mut room: KVec<_> = KVec::new();
         let mut node = Some(RBTreeNodeReservation::new(GFP_KERNEL)?);
-        let change = loop {
+        let (change, release_count) = loop {
             let mut state = info.state();
             if !state.caps.has_room(rank) {
                 let spare = state.caps.move_to(core::mem::take(&mut room));
@@ -276,24 +303,24 @@ impl FsClient {
                 stamp,
             };
             state.realm = cap.realm;
-            break state.caps.add(&issuer, cap, inode.is_dir());
+            let change = state.caps.add(&issuer, cap, inode.is_dir());
+            let names = names_changed(inode, &mut state, change);
+            let release_count = info.release_count();
+            drop(state);
+            drop(names);
+            break (change, release_count);
         };
         self.changed(inode, change);
         if change.check {
             self.delayed.add(inode.key().ino);
         }
-        Ok(())
+        Ok(release_count)
     }
 
-    /// What follows for the inode from a change of what is issued.
+    /// What follows for the inode from a change of what is issued, beside
+    /// [`names_changed`].
     fn changed(&self, inode: &Inode<CephFs>, change: Change) {
         let info = inode.data();
-        if change.gained().intersects(Caps::FILE_SHARED) {
-            info.raise_shared_gen();
-        }
-        if inode.is_dir() && (change.gained() | change.lost()).intersects(Caps::FILE_SHARED) {
-            info.clear_complete();
-        }
         // Pages that were read without Fc may be old, and those that stay without
         // it grow old.
         if (change.gained() | change.lost()).intersects(Caps::FILE_CACHE) && has_pages(inode) {
@@ -511,9 +538,12 @@ impl FsClient {
             let change = state
                 .caps
                 .grant(session.rank, caps.cap_id, caps.caps, caps.seq);
-            if change.is_some() {
+            let names = change.and_then(|change| {
                 fill::from_caps(inode, &mut state, caps);
-            }
+                names_changed(inode, &mut state, change)
+            });
+            drop(state);
+            drop(names);
             change
         };
         let Some(change) = change else {
@@ -521,6 +551,11 @@ impl FsClient {
         };
         self.truncated(inode, caps);
         self.changed(inode, change);
+        if caps.caps.intersects(Caps::LINK_SHARED) && caps.nlink == 0 {
+            // Another client has deleted it. The server cannot free its space as long as it
+            // is remembered here.
+            inode.prune_aliases();
+        }
         if change.check || caps.op == CapOp::IMPORT {
             self.check_caps(inode, false);
         }
@@ -557,7 +592,8 @@ impl FsClient {
         };
         self.add_cap(session, inode, &new, |_, _| {})?;
         let Some(peer) = caps.peer else { return Ok(()) };
-        let removed = inode.data().state().caps.imported_from(&peer);
+        let info = inode.data();
+        let removed = removed(inode, info.state(), |caps| caps.imported_from(&peer));
         if let Some(removed) = removed {
             let old = removed.cap.issuer();
             drop(old.session.data.remove(old.stamp));
@@ -587,7 +623,9 @@ impl FsClient {
         let removed = loop {
             let mut state = info.state();
             let Some((to, peer)) = &target else {
-                break state.caps.export(session.rank, caps.cap_id, None);
+                break removed(inode, state, |set| {
+                    set.export(session.rank, caps.cap_id, None)
+                });
             };
             if !state.caps.has_room(to.rank) {
                 let spare = state.caps.move_to(core::mem::take(&mut room));
@@ -612,9 +650,9 @@ impl FsClient {
                 session: to.clone(),
                 stamp,
             };
-            break state
-                .caps
-                .export(session.rank, caps.cap_id, Some((&issuer, *peer)));
+            break removed(inode, state, |set| {
+                set.export(session.rank, caps.cap_id, Some((&issuer, *peer)))
+            });
         };
         if let Some(removed) = removed {
             let old = removed.cap.issuer();

@@ -40,6 +40,7 @@ pub mod wire {
 /// Order of events known: state machines, pure.
 pub mod machine {
     pub mod caps;
+    pub mod listing;
     pub mod route;
     pub mod session;
     pub mod striper;

@@ -3,15 +3,218 @@
 //!
 //! A name that a server has told is good while its lease lasts, or while the directory's
 //! Fs that it was told under is issued ([`DentryInfo::is_valid`]). Then nobody is asked.
-//!
-//! [`DentryInfo::is_valid`]: crate::inode::DentryInfo::is_valid
-use kernel::prelude::*;
-use kernel_ext::fs::{
-    dentry::{self, LookupFlags, Uncounted},
-    inode, Dentry, Inode,
+//! A lease that is used in the second half of its time is renewed, without waiting.
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{Acquire, Atomic, Relaxed, Release},
+        Arc, SpinLock,
+    },
+    time::Jiffies,
+};
+use kernel_ext::{
+    fs::{
+        dentry::{self, DentryData, LookupFlags, Uncounted},
+        inode, Dentry, Inode,
+    },
+    time,
 };
 
-use crate::super_block::CephFs;
+use ceph_fs_proto::wire::{cap_bits::Caps, lease::LeaseStat, msg::seq_newer};
+
+use crate::{
+    inode::{InodeInfo, Session},
+    super_block::CephFs,
+};
+
+/// What the names of one reply have in common. The task that asked puts it into the
+/// dentries ([`DentryInfo::learn`]).
+#[derive(Clone)]
+pub(crate) struct Told {
+    /// Who told.
+    pub(crate) session: Arc<Session>,
+    /// The generation of its capabilities.
+    pub(crate) gen: u32,
+    /// How many leases it had revoked.
+    pub(crate) revokes: u32,
+    /// When it was asked: its clock runs from before the reply arrived.
+    pub(crate) asked: Jiffies,
+    /// The generation of the directory's Fs.
+    pub(crate) dir_gen: u32,
+}
+
+/// A lease on a name, as a reply grants it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grant {
+    duration_ms: u32,
+    seq: u32,
+}
+
+impl Grant {
+    /// What a reply grants, if anything.
+    pub(crate) fn new(stat: &LeaseStat<'_>) -> Option<Self> {
+        (stat.is_valid() && stat.duration_ms > 0).then_some(Self {
+            duration_ms: stat.duration_ms,
+            seq: stat.seq,
+        })
+    }
+}
+
+/// A lease that is held.
+struct Lease {
+    session: Arc<Session>,
+    gen: u32,
+    seq: u32,
+    until: Jiffies,
+    renewal: Renewal,
+}
+
+enum Renewal {
+    /// Not before this time.
+    At(Jiffies),
+    /// Asked for at this time.
+    Asked(Jiffies),
+}
+
+impl Lease {
+    fn is_good(&self) -> bool {
+        let (gen, good) = self.session.cap_validity();
+        good && gen == self.gen && !time::reached(self.until)
+    }
+
+    fn is_due(&self) -> bool {
+        matches!(self.renewal, Renewal::At(when) if time::reached(when))
+    }
+
+    /// It lasts so long from a time on.
+    fn last(&mut self, from: Jiffies, duration_ms: u32) {
+        let duration = time::msecs(u64::from(duration_ms));
+        self.until = from.wrapping_add(duration);
+        self.renewal = Renewal::At(from.wrapping_add(duration / 2));
+    }
+}
+
+/// What the file system keeps for a dentry.
+#[pin_data]
+pub(crate) struct DentryInfo {
+    /// The generation of the directory's Fs that the name is good under.
+    dir_gen: Atomic<u32>,
+    /// Whether there may be a lease, so that nobody locks in vain.
+    leased: Atomic<u32>,
+    #[pin]
+    lease: SpinLock<Option<Lease>>,
+}
+
+impl DentryData for DentryInfo {
+    fn init() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            dir_gen: Atomic::new(0),
+            leased: Atomic::new(0),
+            lease <- new_spinlock!(None, "ceph::DentryInfo::lease"),
+        }? Error)
+    }
+}
+
+impl DentryInfo {
+    /// Takes note of what a reply says of the name. The dentry is in the tree.
+    ///
+    /// A lease that was revoked since the reply is not taken: the server sent the
+    /// revocation after the reply, but it was handled before the dentry was found.
+    pub(crate) fn learn(&self, told: &Told, grant: Option<Grant>) {
+        self.set_dir_gen(told.dir_gen);
+        let Some(grant) = grant else { return };
+        let mut new = Lease {
+            session: told.session.clone(),
+            gen: told.gen,
+            seq: grant.seq,
+            until: told.asked,
+            renewal: Renewal::At(told.asked),
+        };
+        new.last(told.asked, grant.duration_ms);
+        let mut lease = self.lease.lock();
+        let good = told.session.data.revokes() == told.revokes;
+        let old = if good {
+            self.leased.store(1, Relaxed);
+            lease.replace(new)
+        } else {
+            lease.take()
+        };
+        drop(lease);
+        drop(old);
+    }
+
+    /// Notes that the name was found not to exist, or to exist, under a generation
+    /// of the directory's Fs.
+    pub(crate) fn set_dir_gen(&self, dir_gen: u32) {
+        self.dir_gen.store(dir_gen, Release);
+    }
+
+    /// Whether the name can be trusted: because nothing in the directory can have
+    /// changed, or by a lease. RCU walk may ask.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if a lease is good but should be renewed ([`Self::renew`]).
+    fn is_valid(&self, dir: &InodeInfo) -> Result<bool> {
+        // Fs first: where it is issued anew, the generation is raised before that.
+        if dir.has_caps(Caps::FILE_SHARED) && self.dir_gen.load(Acquire) == dir.shared_gen() {
+            return Ok(true);
+        }
+        if self.leased.load(Relaxed) == 0 {
+            return Ok(false);
+        }
+        match &*self.lease.lock() {
+            Some(lease) if lease.is_good() && lease.is_due() => Err(EAGAIN),
+            Some(lease) => Ok(lease.is_good()),
+            None => Ok(false),
+        }
+    }
+
+    /// Begins to renew the lease: whom to ask, and its version. None if it is not due.
+    fn renew(&self) -> Option<(Arc<Session>, u32)> {
+        let mut lease = self.lease.lock();
+        let lease = Option::as_mut(&mut lease)?;
+        if !lease.is_good() || !lease.is_due() {
+            return None;
+        }
+        lease.renewal = Renewal::Asked(time::jiffies());
+        Some((lease.session.clone(), lease.seq))
+    }
+
+    /// The server lets the lease last longer, from when it was asked to.
+    pub(crate) fn renewed(&self, session: &Arc<Session>, seq: u32, duration_ms: u32) {
+        let mut lease = self.lease.lock();
+        let Some(lease) = Option::as_mut(&mut lease) else {
+            return;
+        };
+        let (gen, _) = session.cap_validity();
+        match lease.renewal {
+            Renewal::Asked(from) if Arc::ptr_eq(&lease.session, session) && lease.gen == gen => {
+                lease.seq = seq;
+                lease.last(from, duration_ms);
+            }
+            _ => {}
+        }
+    }
+
+    /// The server ends the lease; the version that the acknowledgement has to name.
+    pub(crate) fn revoke(&self, session: &Arc<Session>, seq: u32) -> u32 {
+        let mut lease = self.lease.lock();
+        let ours = lease.take_if(|lease| Arc::ptr_eq(&lease.session, session));
+        drop(lease);
+        match ours {
+            Some(ours) if seq_newer(ours.seq, seq) => ours.seq,
+            _ => seq,
+        }
+    }
+
+    /// For `d_release`: what is kept until the end of RCU walks holds nothing.
+    fn forget(&self) {
+        let old = self.lease.lock().take();
+        drop(old);
+    }
+}
 
 /// The operations of dentries.
 pub(crate) struct DentryOps;
@@ -27,18 +230,29 @@ impl dentry::Operations for DentryOps {
         _flags: LookupFlags,
     ) -> Result<bool> {
         // A snapshot does not change.
-        if !dir.key().is_head() || dentry.data().is_valid(&dir.data()) {
+        if !dir.key().is_head() {
             return Ok(true);
         }
-        let filled = dir.super_block().data().lookup(dir, name)?;
+        let fs = dir.super_block().data();
+        match dentry.data().is_valid(&dir.data()) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(_) => {
+                if let Some((session, seq)) = dentry.data().renew() {
+                    fs.renew_lease(&session, dir.key().ino, name, seq);
+                }
+                return Ok(true);
+            }
+        }
+        let filled = fs.lookup(dir, name)?;
         let same = match (dentry.inode(), &filled.target) {
             (Some(known), Some(found)) => known.key() == found.key(),
             (None, None) => true,
             _ => false,
         };
         if same {
-            if let Some(lease) = filled.lease {
-                dentry.data().set_lease(lease);
+            if let Some((told, grant)) = &filled.name {
+                dentry.data().learn(told, *grant);
             }
         } else {
             // The VFS drops the dentry, but not before others have looked for the name.
@@ -53,18 +267,12 @@ impl dentry::Operations for DentryOps {
         dentry: &Uncounted<CephFs>,
         _flags: LookupFlags,
     ) -> Result<bool> {
-        if !dir.key().is_head() || dentry.data().is_valid(&dir.data()) {
-            Ok(true)
-        } else {
-            Err(ECHILD)
+        match dir.key().is_head() {
+            true => dentry.data().is_valid(&dir.data()).ok(),
+            false => Some(true),
         }
-    }
-
-    fn delete(dentry: &Uncounted<CephFs>, parent: &Uncounted<CephFs>) -> bool {
-        let (Some(inode), Some(dir)) = (dentry.inode_uncounted(), parent.inode_uncounted()) else {
-            return false;
-        };
-        inode.key().is_head() && !dentry.data().may_be_valid(&dir.data())
+        .filter(|valid| *valid)
+        .ok_or(ECHILD)
     }
 
     fn prune(dentry: &Uncounted<CephFs>, parent: &Uncounted<CephFs>) {

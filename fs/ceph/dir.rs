@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Directories: looking up names, and listing them.
 //!
-//! # Positions
-//!
-//! Servers list a directory in the order of the hashes of its names. A position in it is a
-//! hash and a number, which counts the names of that hash from 2 on; 0 and 1 are `.` and
-//! `..`. So a position stays good when names come and go, and when the directory is split
-//! into fragments. The encoding is that of the C client.
-//!
 //! # Complete directories
 //!
-//! A listing puts each name into the dentry cache. If it went from the start to the end
-//! and nothing was dropped meanwhile, all names are there: then, as long as Fs is issued, a
-//! name that is not in the cache does not exist, and nobody is asked for it.
-use kernel::{new_mutex, prelude::*, sync::Mutex};
+//! A listing puts each name into the dentry cache, and the directory remembers the names. If
+//! it went from the start to the end and nothing was dropped or changed meanwhile, all are
+//! there: then, as long as Fs is issued, readdir is served from memory, and of a name that is
+//! not in the dentry cache it is known that it does not exist
+//! ([`InodeInfo`](crate::inode::InodeInfo)). The positions are the same either way, so that a
+//! reader does not notice when that begins or ends.
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{Arc, Mutex},
+};
 use kernel_ext::fs::{
     dentry::{Child, DirChildren, LookupFlags, Spliced, Unhashed},
     file::{self, DirContext, EntryType, OpenFile, Opening},
@@ -22,15 +22,17 @@ use kernel_ext::fs::{
     Inode,
 };
 
-use ceph_fs_proto::{machine::caps::Mode, wire::frag::Frag};
+use ceph_fs_proto::{
+    machine::{
+        caps::Mode,
+        listing::{Entry, Listing, Part, Position},
+    },
+    wire::frag::Frag,
+};
 
 use ceph_proto::errno::enametoolong;
 
-use crate::{
-    fill::{Entry, Listing},
-    ops,
-    super_block::CephFs,
-};
+use crate::{dentry::Told, fill::ListedInode, ops, super_block::CephFs};
 
 /// Longest name.
 const NAME_MAX: usize = 255;
@@ -62,8 +64,8 @@ impl inode::Operations for DirOps {
         }
         let filled = fs.lookup(dir, name)?;
         let spliced = dentry.splice(filled.target)?;
-        if let Some(lease) = filled.lease {
-            spliced.data().set_lease(lease);
+        if let Some((told, grant)) = &filled.name {
+            spliced.data().learn(told, *grant);
         }
         Ok(spliced)
     }
@@ -85,186 +87,175 @@ impl inode::Operations for DirOps {
     }
 }
 
-/// A place in a listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Position(i64);
-
-impl Position {
-    const HASH_ORDER: i64 = 0xff << 52;
-    const NUMBER_BITS: u32 = 28;
-    /// The number of the first name of a hash, so that the start is not that of `.`.
-    const FIRST: u32 = 2;
-    const START: Self = Self(2);
-
-    fn new(hash: u32, number: u32) -> Self {
-        let hash = i64::from(hash & 0xff_ffff);
-        Self(Self::HASH_ORDER | hash << Self::NUMBER_BITS | i64::from(number))
-    }
-
-    /// The hash, the lowest 24 bits of it; 0 at the start.
-    fn hash(self) -> u32 {
-        if self.0 < Self::HASH_ORDER {
-            return 0;
-        }
-        ((self.0 >> Self::NUMBER_BITS) & 0xff_ffff) as u32
-    }
-
-    fn number(self) -> u32 {
-        (self.0 & ((1 << Self::NUMBER_BITS) - 1)) as u32
-    }
-
-    fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
-
-/// Gives each name of a reply its position. `after` is that of the name before them.
-fn positions(entries: &[Entry], after: Option<Position>) -> Result<KVVec<Position>> {
-    let mut all = KVVec::with_capacity(entries.len(), GFP_KERNEL)?;
-    let mut last = after;
-    for entry in entries {
-        let hash = entry.hash & 0xff_ffff;
-        let number = match last {
-            Some(last) if last.hash() == hash => last.number().saturating_add(1),
-            _ => Position::FIRST,
-        };
-        let position = Position::new(hash, number);
-        all.push(position, GFP_KERNEL)?;
-        last = Some(position);
-    }
-    Ok(all)
-}
-
-/// What one reply lists.
-struct Chunk {
-    listing: Listing,
-    positions: KVVec<Position>,
-}
-
 /// Where a reader of a directory is.
 struct Cursor {
     /// Where the next call goes on.
     at: Position,
-    chunk: Option<Chunk>,
+    /// What the last reply listed, if not all of it was read yet.
+    part: Option<Arc<Part>>,
     /// The fragment to go on with.
     frag: Frag,
+    /// Whether the part goes to its end.
+    frag_ends: bool,
     /// The name to go on after, and its position.
     after: Option<(KVec<u8>, Position)>,
     at_end: bool,
-    /// For the directory to count as complete in the end: its counts as the listing began.
+    /// All names so far, and the directory's count of dropped names as the listing began.
     /// None if names were skipped.
-    begun: Option<(u64, u64)>,
+    all: Option<(Listing, u64)>,
 }
 
 impl Cursor {
-    const fn new() -> Self {
+    const fn new(at: Position) -> Self {
         Self {
-            at: Position(-1),
-            chunk: None,
+            at,
+            part: None,
             frag: Frag::ROOT,
+            frag_ends: false,
             after: None,
             at_end: false,
-            begun: None,
+            all: None,
         }
-    }
-
-    /// Goes to another place, where nothing is known.
-    fn seek(&mut self, dir: &Inode<CephFs>, at: Position) {
-        let info = dir.data();
-        *self = Self {
-            at,
-            frag: info.choose_frag(at.hash()),
-            begun: (at <= Position::START).then(|| info.counts()),
-            ..Self::new()
-        };
     }
 
     /// Asks for the next names, and puts them into the dentry cache.
-    fn fetch(&mut self, dir: &Inode<CephFs>, children: &DirChildren<'_, CephFs>) -> Result {
+    fn fetch(
+        &mut self,
+        dir: &Inode<CephFs>,
+        children: &DirChildren<'_, CephFs>,
+    ) -> Result<Arc<Part>> {
         let fs = dir.super_block().data();
-        let last = self.after.as_ref();
-        let filled = match last {
+        let from_start = self.at <= Position::START;
+        let filled = match &self.after {
             Some((name, _)) => fs.readdir(dir, self.frag, name, 0)?,
             None => fs.readdir(dir, self.frag, &[], self.at.hash())?,
         };
-        let mut listing = filled.listing.ok_or(EIO)?;
-        // Servers older than Kraken do it otherwise.
-        if !listing.is_hash_order() {
-            return Err(EIO);
+        let mut listed = filled.listed.ok_or(EIO)?;
+        if let Some((_, before)) = &self.after {
+            listed.part.follow(*before);
+        } else if from_start && listed.frag.is_leftmost() {
+            self.all = Some((Listing::new(), listed.release_count));
         }
-        let positions = positions(&listing.entries, last.map(|(_, position)| *position))?;
-        for (entry, position) in listing.entries.iter_mut().zip(&positions) {
-            if add_child(children, entry, *position).is_err() {
-                self.begun = None;
+        for (entry, inode) in listed.part.from(Position(0)).zip(listed.inodes) {
+            match (
+                add_child(dir, children, &entry, inode, &listed.told),
+                &mut self.all,
+            ) {
+                (Ok(dropped), Some((_, count))) => *count = count.wrapping_add(dropped),
+                (Ok(_), None) => {}
+                (Err(_), all) => *all = None,
             }
         }
-        self.frag = listing.frag;
-        self.chunk = Some(Chunk { listing, positions });
-        Ok(())
+        let part = Arc::new(listed.part, GFP_KERNEL)?;
+        self.all.take_if(|(all, _)| all.push(&part).is_err());
+        self.frag = listed.frag;
+        self.frag_ends = listed.is_end;
+        Ok(part)
     }
 
-    /// After the last name of a chunk.
-    fn advance(&mut self, dir: &Inode<CephFs>, chunk: Chunk) -> Result {
-        let last = chunk.listing.entries.iter().zip(&chunk.positions).last();
-        if let Some((entry, position)) = last {
-            let mut name = KVec::new();
-            name.extend_from_slice(&entry.name, GFP_KERNEL)?;
-            self.after = Some((name, *position));
-        } else if !chunk.listing.is_end() {
-            // It would go on like that for ever.
-            return Err(EIO);
-        }
-        if !chunk.listing.is_end() {
+    /// After the last name of a part.
+    fn advance(&mut self, dir: &Inode<CephFs>, part: &Part) -> Result {
+        if !self.frag_ends {
+            // Without, it would go on like that for ever.
+            let (name, last) = part.last_name().zip(part.last()).ok_or(EIO)?;
+            let mut after = KVec::new();
+            after.extend_from_slice(name, GFP_KERNEL)?;
+            self.after = Some((after, last));
             return Ok(());
         }
+        self.after = None;
         let info = dir.data();
         match self.frag.next() {
             Some(next) => {
                 self.frag = info.choose_frag(next.value());
-                self.after = None;
-                self.at = self.at.max(Position::new(next.value(), Position::FIRST));
+                self.at = self.at.max(Position::of_hash(next.value()));
             }
             None => {
-                self.at_end = true;
-                if let (Some(counts), true) = (self.begun, dir.key().is_head()) {
-                    info.set_complete(counts);
+                self.end();
+                if let (Some((all, count)), true) = (self.all.take(), dir.key().is_head()) {
+                    info.set_complete(count, Arc::new(all, GFP_KERNEL)?);
                 }
             }
         }
         Ok(())
     }
+
+    /// There is no more. The end of an empty directory is not its start, where the next call
+    /// would begin again.
+    fn end(&mut self) {
+        self.at_end = true;
+        self.at = self.at.max(Position::of_hash(0));
+    }
+
+    /// Gives names until there is no room for more; whether that is so.
+    fn emit<'a>(
+        &mut self,
+        dir: &Inode<CephFs>,
+        ctx: &mut DirContext<'_, CephFs>,
+        entries: impl Iterator<Item = Entry<'a>>,
+    ) -> bool {
+        let ino32 = dir.super_block().data().options.ino32;
+        for entry in entries {
+            ctx.set_pos(entry.at.0);
+            let kind = EntryType::of_mode(entry.kind);
+            if !ctx.emit(entry.name, ops::shown_ino(entry.ino, ino32), kind) {
+                self.at = entry.at;
+                return true;
+            }
+            self.at = entry.at.next();
+            ctx.set_pos(self.at.0);
+        }
+        false
+    }
 }
 
-/// Puts a name into the dentry cache.
-fn add_child(children: &DirChildren<'_, CephFs>, entry: &mut Entry, position: Position) -> Result {
+/// Puts a name into the dentry cache. How often it was dropped before.
+fn add_child(
+    dir: &Inode<CephFs>,
+    children: &DirChildren<'_, CephFs>,
+    entry: &Entry<'_>,
+    listed: ListedInode,
+    told: &Told,
+) -> Result<u64> {
+    let ListedInode {
+        inode,
+        is_known,
+        grant,
+    } = listed;
+    let key = *inode.key();
+    let mut inode = Some(inode);
     // What is there may name something else, which is taken out first.
-    for _ in 0..2 {
-        let lease = &mut entry.lease;
-        let inode = &entry.inode;
-        let added = children.with_child(&entry.name, |child| {
+    for dropped in 0..2 {
+        let added = children.with_child(entry.name, is_known, |child| {
             let dentry = match child {
-                Child::InLookup(new) => new.splice(Some(inode.clone()))?,
+                Child::InLookup(new) => new.splice(inode.take())?,
                 Child::Existing(dentry) => dentry,
             };
-            if dentry
-                .inode()
-                .is_none_or(|known| known.key() != inode.key())
-            {
+            let same = dentry.inode().is_some_and(|known| *known.key() == key);
+            if same {
+                dentry.data().learn(told, grant);
+            } else {
+                dir.data().clear_complete();
                 dentry.invalidate();
-                return Ok(false);
             }
-            let data = dentry.data();
-            if let Some(lease) = lease.take() {
-                data.set_lease(lease);
-            }
-            data.set_offset(position.0);
-            Ok::<_, Error>(true)
+            dentry.put_now();
+            Ok::<_, Error>(same)
         })??;
         if added {
-            return Ok(());
+            return Ok(dropped);
         }
     }
     Err(EAGAIN)
+}
+
+/// All names of the directory, if nobody has to be asked.
+fn remembered(dir: &Inode<CephFs>) -> Option<Arc<Listing>> {
+    let options = &dir.super_block().data().options;
+    if options.dcache && options.async_readdir && dir.key().is_head() {
+        dir.data().names()
+    } else {
+        None
+    }
 }
 
 /// An open directory.
@@ -285,7 +276,7 @@ impl file::Operations for FileOps {
     fn open(inode: &Inode<CephFs>, _file: &Opening<'_, CephFs>) -> Result<Self::Data> {
         let data = KBox::pin_init(
             pin_init!(DirFile {
-                cursor <- new_mutex!(Cursor::new(), "ceph::DirFile::cursor"),
+                cursor <- new_mutex!(Cursor::new(Position(-1)), "ceph::DirFile::cursor"),
             }),
             GFP_KERNEL,
         )?;
@@ -303,36 +294,41 @@ impl file::Operations for FileOps {
             return Ok(());
         }
         let dir = file.inode();
-        let ino32 = dir.super_block().data().options.ino32;
         let data = file.data();
         let mut cursor = data.cursor.lock();
         let at = Position(ctx.pos());
         if cursor.at != at || at <= Position::START {
-            cursor.seek(dir, at);
+            let frag = dir.data().choose_frag(at.hash());
+            *cursor = Cursor {
+                frag,
+                ..Cursor::new(at)
+            };
         }
         while !cursor.at_end {
-            let Some(chunk) = cursor.chunk.take() else {
-                cursor.fetch(dir, &ctx.children())?;
-                continue;
-            };
-            for (entry, position) in chunk.listing.entries.iter().zip(&chunk.positions) {
-                if *position < cursor.at {
-                    continue;
-                }
-                ctx.set_pos(position.0);
-                let ino = ops::shown_ino(entry.inode.ino(), ino32);
-                let kind = EntryType::of_mode(entry.inode.mode());
-                if !ctx.emit(&entry.name, ino, kind) {
-                    cursor.at = *position;
-                    cursor.chunk = Some(chunk);
+            if let Some(all) = remembered(dir) {
+                let frag = dir.data().choose_frag(cursor.at.hash());
+                *cursor = Cursor {
+                    frag,
+                    ..Cursor::new(cursor.at)
+                };
+                if cursor.emit(dir, &mut ctx, all.from(at)) {
                     return Ok(());
                 }
-                cursor.at = position.next();
-                ctx.set_pos(cursor.at.0);
+                cursor.end();
+                break;
             }
-            cursor.advance(dir, chunk)?;
-            ctx.set_pos(cursor.at.0);
+            let part = match cursor.part.take() {
+                Some(part) => part,
+                None => cursor.fetch(dir, &ctx.children())?,
+            };
+            let from = cursor.at;
+            if cursor.emit(dir, &mut ctx, part.from(from)) {
+                cursor.part = Some(part);
+                return Ok(());
+            }
+            cursor.advance(dir, &part)?;
         }
+        ctx.set_pos(cursor.at.0);
         Ok(())
     }
 
@@ -342,20 +338,5 @@ impl file::Operations for FileOps {
             return Err(EINVAL);
         }
         file.generic_llseek(offset, whence, i64::MAX, i64::MAX)
-    }
-}
-
-#[kunit_tests(ceph_dir)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_of_the_c_client() {
-        assert_eq!(Position::new(0x12_3456, 7).0, 0x0ff1_2345_6000_0007);
-        assert_eq!(Position::new(0x12_3456, 7).hash(), 0x12_3456);
-        assert_eq!(Position::new(0x12_3456, 7).number(), 7);
-        assert_eq!(Position::START.hash(), 0);
-        assert!(Position::START < Position::new(0, Position::FIRST));
-        assert!(Position::new(1, 9) < Position::new(2, Position::FIRST));
     }
 }

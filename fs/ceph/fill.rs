@@ -10,30 +10,30 @@
 //! the capability that vouches for it is newly issued. This client changes nothing,
 //! so no attribute here is ever newer than the server's.
 use kernel::{alloc::flags::GFP_ATOMIC, prelude::*, str::CString, sync::Arc};
-use kernel_ext::{
-    fs::{
-        inode::{mode, Got},
-        stat::Time,
-        Inode, InodeRef, SuperBlock,
-    },
-    time,
+use kernel_ext::fs::{
+    inode::{mode, Got},
+    stat::Time,
+    Inode, InodeRef, SuperBlock,
 };
 
-use ceph_fs_proto::wire::{
-    cap_bits::Caps,
-    client_caps::ClientCaps,
-    frag::{Frag, FragTree},
-    inode_stat::InodeStat,
-    lease::LeaseStat,
-    msg::seq_newer,
-    reply::{ClientReply, DirStat, Extra, ReplyDir},
-    snap::SnapTrace,
+use ceph_fs_proto::{
+    machine::listing::{Listing, Part},
+    wire::{
+        cap_bits::Caps,
+        client_caps::ClientCaps,
+        frag::{Frag, FragTree},
+        inode_stat::InodeStat,
+        msg::seq_newer,
+        reply::{ClientReply, DirStat, Extra, ReplyDir},
+        snap::SnapTrace,
+    },
 };
 use ceph_proto::{errno::estale, wire::types::Timespec};
 
 use crate::{
+    dentry::{Grant, Told},
     fs_client::{FsClient, Subject},
-    inode::{has_pages, DirStats, Lease, Session, State},
+    inode::{has_pages, DirStats, Session, State},
     mds_client::Spec,
     super_block::CephFs,
 };
@@ -44,53 +44,40 @@ pub(crate) struct Filled {
     /// The directory of the name that was asked for.
     pub(crate) dir: Option<InodeRef<CephFs>>,
     /// For how long the name may be trusted.
-    pub(crate) lease: Option<Lease>,
+    pub(crate) name: Option<(Told, Option<Grant>)>,
     /// The inode; none if the name does not exist.
     pub(crate) target: Option<InodeRef<CephFs>>,
     /// The entries of a directory.
-    pub(crate) listing: Option<Listing>,
+    pub(crate) listed: Option<Listed>,
     /// A value that was asked for.
     pub(crate) value: KVec<u8>,
 }
 
 /// Entries of one fragment of a directory.
-pub(crate) struct Listing {
+pub(crate) struct Listed {
     /// The fragment; not always the one that was asked for, if the directory was
     /// split or merged.
     pub(crate) frag: Frag,
-    /// [`ReplyDir::END`] and its neighbours.
-    pub(crate) flags: u16,
-    /// The entries, in the order of the reply.
-    pub(crate) entries: KVVec<Entry>,
-}
-
-impl Listing {
-    /// Whether a flag of the reply is set.
-    pub(crate) fn has(&self, flag: u16) -> bool {
-        self.flags & flag != 0
-    }
-
     /// Whether the fragment's end was reached.
-    pub(crate) fn is_end(&self) -> bool {
-        self.has(ReplyDir::END)
-    }
-
-    /// Whether the entries come in the order of their hashes.
-    pub(crate) fn is_hash_order(&self) -> bool {
-        self.has(ReplyDir::HASH_ORDER)
-    }
+    pub(crate) is_end: bool,
+    /// The directory's count of dropped names, before these.
+    pub(crate) release_count: u64,
+    /// What the names have in common.
+    pub(crate) told: Told,
+    /// The entries.
+    pub(crate) part: Part,
+    /// What is to be put into the dentry cache for each of them.
+    pub(crate) inodes: KVVec<ListedInode>,
 }
 
-/// An entry of a directory.
-pub(crate) struct Entry {
-    /// Its name.
-    pub(crate) name: KVec<u8>,
-    /// Hash of its name.
-    pub(crate) hash: u32,
-    /// What it names.
+/// What a name of a listing leads to.
+pub(crate) struct ListedInode {
+    /// The inode.
     pub(crate) inode: InodeRef<CephFs>,
-    /// For how long the name may be trusted; taken by who puts it into a dentry.
-    pub(crate) lease: Option<Lease>,
+    /// Whether it was in memory before, so that the name may be too.
+    pub(crate) is_known: bool,
+    /// For how long the name may be trusted.
+    pub(crate) grant: Option<Grant>,
 }
 
 /// A time as messages have it.
@@ -282,6 +269,18 @@ fn from_stat(
 /// Block size that stat(2) shows of what has no layout: 4 MiB (`CEPH_BLOCK_SHIFT`).
 const BLOCK_BITS: u8 = 22;
 
+/// What names of a directory have in common that a reply tells of, as things are now.
+fn told(session: &Arc<Session>, spec: &Spec<Subject>, dir: &Inode<CephFs>) -> Told {
+    let (gen, _) = session.cap_validity();
+    Told {
+        session: session.clone(),
+        gen,
+        revokes: session.data.revokes(),
+        asked: spec.subject.started,
+        dir_gen: dir.data().shared_gen(),
+    }
+}
+
 impl FsClient {
     /// The worker's half of a reply.
     pub(crate) fn fill_reply(
@@ -297,20 +296,21 @@ impl FsClient {
         let sb = &*sb;
         let mut filled = Filled::default();
         if let Some(dentry) = &reply.dentry {
-            let dir = self.fill_inode(sb, session, &dentry.dir)?;
+            let (dir, _) = self.fill_inode(sb, session, &dentry.dir)?;
             self.fill_frag(&dir, &dentry.frag)?;
-            filled.lease = Some(self.lease(session, spec, &dir, &dentry.lease));
+            filled.name = Some((told(session, spec, &dir), Grant::new(&dentry.lease)));
             filled.dir = Some(dir);
         }
         if let Some(target) = &reply.target {
-            filled.target = Some(self.fill_inode(sb, session, target)?);
+            let (target, _) = self.fill_inode(sb, session, target)?;
+            filled.target = Some(target);
         }
         match &reply.extra {
             Extra::Dir(listed) => {
                 // The target of READDIR is the directory itself.
                 let dir = filled.target.as_ref().or(spec.subject.inode.as_ref());
                 if let Some(dir) = dir.cloned() {
-                    filled.listing = Some(self.fill_listing(sb, session, spec, &dir, listed)?);
+                    filled.listed = Some(self.fill_listed(sb, session, spec, &dir, listed)?);
                 }
             }
             Extra::Value(value) => filled.value = owned(value)?,
@@ -319,54 +319,46 @@ impl FsClient {
         Ok(filled)
     }
 
-    fn fill_listing(
+    fn fill_listed(
         &self,
         sb: &SuperBlock<CephFs>,
         session: &Arc<Session>,
         spec: &Spec<Subject>,
         dir: &Inode<CephFs>,
         listed: &ReplyDir<'_>,
-    ) -> Result<Listing> {
+    ) -> Result<Listed> {
+        // Servers older than Kraken do it otherwise.
+        if !listed.has(ReplyDir::HASH_ORDER) {
+            return Err(EIO);
+        }
         self.fill_frag(dir, &listed.frag)?;
-        let mut entries = KVVec::with_capacity(listed.entries.len(), GFP_KERNEL)?;
-        for entry in &listed.entries {
-            let inode = self.fill_inode(sb, session, &entry.inode)?;
-            let filled = Entry {
-                name: owned(entry.name)?,
-                hash: dir.data().name_hash(entry.name),
-                inode,
-                lease: Some(self.lease(session, spec, dir, &entry.lease)),
-            };
-            entries.push(filled, GFP_KERNEL)?;
-        }
-        Ok(Listing {
+        let entries = &listed.entries;
+        let hash = dir.data().dir_hash();
+        let bytes = entries.iter().map(|entry| entry.name.len()).sum();
+        let mut filled = Listed {
             frag: listed.frag.frag,
-            flags: listed.flags,
-            entries,
-        })
-    }
-
-    /// What the task that asked needs to set a lease, as things are now.
-    fn lease(
-        &self,
-        session: &Arc<Session>,
-        spec: &Spec<Subject>,
-        dir: &Inode<CephFs>,
-        lease: &LeaseStat<'_>,
-    ) -> Lease {
-        let granted = lease.is_valid() && lease.duration_ms > 0;
-        let (gen, _) = session.cap_validity();
-        // From when it was asked for, as the server's clock runs from before the
-        // reply arrived.
-        let until = spec.subject.started;
-        Lease {
-            session: granted.then(|| session.clone()),
-            gen,
-            revokes: session.data.revokes(),
-            seq: lease.seq,
-            until: until.wrapping_add(time::msecs(u64::from(lease.duration_ms))),
-            dir_shared_gen: dir.data().shared_gen(),
+            is_end: listed.has(ReplyDir::END),
+            release_count: dir.data().release_count(),
+            told: told(session, spec, dir),
+            part: Part::with_capacity(entries.len(), bytes)?,
+            inodes: KVVec::with_capacity(entries.len(), GFP_KERNEL)?,
+        };
+        for entry in entries {
+            let (inode, is_known) = self.fill_inode(sb, session, &entry.inode)?;
+            filled.part.push(
+                hash.hash(entry.name),
+                entry.name,
+                entry.inode.vino.ino,
+                inode.mode(),
+            )?;
+            let inode = ListedInode {
+                inode,
+                is_known,
+                grant: Grant::new(&entry.lease),
+            };
+            filled.inodes.push(inode, GFP_KERNEL)?;
         }
+        Ok(filled)
     }
 
     /// Notes which rank has authority over a fragment.
@@ -398,7 +390,8 @@ impl FsClient {
         Ok(())
     }
 
-    /// Finds or makes the inode that a reply tells of, and takes over what it says.
+    /// Finds or makes the inode that a reply tells of, and takes over what it says. Whether
+    /// it was in memory before.
     ///
     /// # Errors
     ///
@@ -408,7 +401,7 @@ impl FsClient {
         sb: &SuperBlock<CephFs>,
         session: &Arc<Session>,
         stat: &InodeStat<'_>,
-    ) -> Result<InodeRef<CephFs>> {
+    ) -> Result<(InodeRef<CephFs>, bool)> {
         let prepared = Prepared::new(stat)?;
         let bits = (stat.mode & 0xffff) as u16;
         match sb.get_or_create_inode(&stat.vino)? {
@@ -417,7 +410,7 @@ impl FsClient {
                     return Err(estale());
                 }
                 self.take_over(session, &inode, stat, prepared)?;
-                Ok(inode)
+                Ok((inode, true))
             }
             Got::New(mut new) => {
                 crate::ops::init_inode(&mut new, bits, stat.rdev)?;
@@ -425,7 +418,7 @@ impl FsClient {
                     new.data().set_symlink(c_string(stat.symlink)?);
                 }
                 self.take_over(session, &new, stat, prepared)?;
-                Ok(new.unlock())
+                Ok((new.unlock(), false))
             }
         }
     }
@@ -439,6 +432,7 @@ impl FsClient {
     ) -> Result {
         let info = inode.data();
         let mut truncated = false;
+        let mut release_count = 0;
         if stat.cap.caps.is_empty() || !stat.vino.is_head() {
             let mut state = info.state();
             let before = state.caps.issued();
@@ -447,7 +441,7 @@ impl FsClient {
                 state.caps.set_snap_caps(before | stat.cap.caps);
             }
         } else {
-            self.add_cap(session, inode, &stat.cap, |state, before| {
+            release_count = self.add_cap(session, inode, &stat.cap, |state, before| {
                 truncated = from_stat(inode, state, stat, before, &mut prepared);
             })?;
         }
@@ -458,12 +452,13 @@ impl FsClient {
         }
         // Of an empty directory all names are known.
         if inode.is_dir()
-            && stat.files == 0
-            && stat.subdirs == 0
+            && (stat.files, stat.subdirs) == (0, 0)
             && stat.cap.caps.intersects(Caps::FILE_SHARED)
             && stat.vino.is_head()
+            && !info.is_complete()
         {
-            info.set_complete(info.counts());
+            let none = Arc::new(Listing::new(), GFP_KERNEL)?;
+            info.set_complete(release_count, none);
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ impl Subject {
     /// About a name in a directory.
     pub(crate) fn name(dir: &Inode<CephFs>, name: &[u8]) -> Self {
         Self {
-            hash: Some(dir.data().name_hash(name)),
+            hash: Some(dir.data().dir_hash().hash(name)),
             ..Self::inode(dir)
         }
     }

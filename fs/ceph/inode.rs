@@ -1,31 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the file system keeps for an inode and for a dentry.
+//! What the file system keeps for an inode.
 //!
 //! [`InodeInfo`] has one spin lock for all that servers say of an inode: its
 //! capabilities ([`CapSet`]) and the attributes that they vouch for. What the VFS
 //! reads without a lock (mode, size, times) is written with that lock held. Inside
 //! of it only `Session::inner` and `SessionCaps::list` are taken.
+//!
+//! # Asking without the lock
+//!
+//! Path walks ask for each component whether a capability is issued, so what is issued
+//! is kept beside the lock too ([`Issued`]). Whoever may change it, which is whoever
+//! borrows the state mutably, withdraws it first; who has found out anew, with the lock
+//! held, puts it back. So it is never more than what is issued.
+//!
+//! # Names
+//!
+//! A directory remembers what its last listing gave, from the start to the end. All these
+//! names are in the dentry cache too. Nothing of that can change while Fs is issued, so it
+//! is *complete*: readdir is served from memory, and a name that is not in the dentry
+//! cache does not exist. It ends with Fs, and when a name is dropped from the dentry cache:
+//! both raise a count, which has to be the same in the end as when the listing began.
+use core::ops::{Deref, DerefMut};
 use kernel::{
     new_spinlock,
     prelude::*,
     str::{CStr, CString},
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
+        lock::spinlock::SpinLockGuard,
         Arc, SetOnce, SpinLock,
     },
-    time::Jiffies,
 };
 use kernel_ext::{
-    fs::{
-        dentry::DentryData,
-        inode::{InodeData, Uncounted},
-    },
+    fs::inode::{InodeData, Uncounted},
     new_wait_queue, time,
     wait::WaitQueue,
 };
 
 use ceph_fs_proto::{
-    machine::caps::{CapSet, Issuer, Mode},
+    machine::{
+        caps::{CapSet, Change, Issuer, Mode},
+        listing::Listing,
+    },
     wire::{
         cap_bits::Caps,
         dir_hash::DirHash,
@@ -37,7 +53,11 @@ use ceph_fs_proto::{
 };
 use ceph_proto::wire::types::Timespec;
 
-use crate::{fs_client::FsClient, mds_client, super_block::CephFs};
+use crate::{
+    fs_client::FsClient,
+    mds_client::{self, caps_epoch},
+    super_block::CephFs,
+};
 
 /// A session as the file system has it.
 pub(crate) type Session = mds_client::Session<FsClient>;
@@ -117,6 +137,69 @@ pub(crate) struct State {
     pub cache_doubtful: bool,
     /// Content kept with the inode; read from the server when it is wanted.
     pub has_inline_data: bool,
+    /// Names of a directory; good while it is complete.
+    names: Option<Arc<Listing>>,
+}
+
+/// What is issued, to be read without a lock.
+struct Issued {
+    /// The epoch of all sessions that it was found in (low half) and the bits; 0 for
+    /// nothing known.
+    word: Atomic<u64>,
+    /// It is good until then, in jiffies.
+    until: Atomic<usize>,
+}
+
+impl Issued {
+    const fn new() -> Self {
+        Self {
+            word: Atomic::new(0),
+            until: Atomic::new(0),
+        }
+    }
+
+    /// Nothing is known any more. With the inode's lock held.
+    fn withdraw(&self) {
+        self.word.store(0, Release);
+    }
+
+    /// With the inode's lock held.
+    fn publish(&self, caps: Caps, epoch: u32, until: usize) {
+        // A reader who takes the new time with an older word does no harm: that the
+        // sessions are good now, in the epoch of that word, says that they were then.
+        self.until.store(until, Relaxed);
+        let word = u64::from(caps.0) << 32 | u64::from(epoch);
+        self.word.store(word, Release);
+    }
+
+    /// Whether all bits are issued for sure.
+    fn contain(&self, mask: Caps) -> bool {
+        let word = self.word.load(Acquire);
+        Caps((word >> 32) as u32).contains(mask)
+            && word as u32 == caps_epoch()
+            && !time::reached(self.until.load(Relaxed))
+    }
+}
+
+/// The locked state of an inode.
+pub(crate) struct StateGuard<'a> {
+    guard: SpinLockGuard<'a, State>,
+    issued: &'a Issued,
+}
+
+impl Deref for StateGuard<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.guard
+    }
+}
+
+impl DerefMut for StateGuard<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.issued.withdraw();
+        &mut self.guard
+    }
 }
 
 /// What the file system keeps for an inode.
@@ -132,12 +215,9 @@ pub(crate) struct InodeInfo {
     shared_gen: Atomic<u32>,
     /// Raised when a name may be missing from the dentry cache.
     release_count: Atomic<u64>,
-    /// Raised when the order of names may have changed.
-    ordered_count: Atomic<u64>,
     /// `release_count` of when all names were known; 0 for never.
     complete: Atomic<u64>,
-    /// `ordered_count` of when all names were known.
-    complete_ordered: Atomic<u64>,
+    issued: Issued,
 }
 
 impl InodeData for InodeInfo {
@@ -173,6 +253,7 @@ impl InodeData for InodeInfo {
                     delegations: KVec::new(),
                     cache_doubtful: false,
                     has_inline_data: false,
+                    names: None,
                 },
                 "ceph::InodeInfo::state"
             ),
@@ -180,22 +261,43 @@ impl InodeData for InodeInfo {
             symlink: SetOnce::new(),
             shared_gen: Atomic::new(1),
             release_count: Atomic::new(1),
-            ordered_count: Atomic::new(1),
             complete: Atomic::new(0),
-            complete_ordered: Atomic::new(0),
+            issued: Issued::new(),
         }? Error)
     }
 }
 
 impl InodeInfo {
     /// What servers say. A spin lock: RCU walk may take it.
-    pub(crate) fn state(&self) -> kernel::sync::lock::spinlock::SpinLockGuard<'_, State> {
-        self.state.lock()
+    pub(crate) fn state(&self) -> StateGuard<'_> {
+        StateGuard {
+            guard: self.state.lock(),
+            issued: &self.issued,
+        }
     }
 
-    /// Whether all capability bits of the mask may be used now.
+    /// Whether all capability bits of the mask may be used now. RCU walk may ask.
     pub(crate) fn has_caps(&self, mask: Caps) -> bool {
-        self.state().caps.has(mask)
+        self.issued.contain(mask) || self.find_out(&self.state()).contains(mask)
+    }
+
+    fn find_out(&self, state: &State) -> Caps {
+        // Before: what becomes doubtful meanwhile must not be believed.
+        let epoch = caps_epoch();
+        let caps = state.caps.issued();
+        let issuers = state.caps.caps().iter().map(|cap| cap.issuer());
+        let until = issuers.map(|issuer| issuer.session.cap_until());
+        // In the order of a clock that wraps around.
+        if let Some(until) = until.reduce(|a, b| {
+            if (a.wrapping_sub(b) as isize) < 0 {
+                a
+            } else {
+                b
+            }
+        }) {
+            self.issued.publish(caps, epoch, until);
+        }
+        caps
     }
 
     /// How the file is cut into objects, and their RADOS namespace.
@@ -242,10 +344,9 @@ impl InodeInfo {
 
     // ----- directories -----
 
-    /// Hash of a name in this directory.
-    pub(crate) fn name_hash(&self, name: &[u8]) -> u32 {
-        let hash = self.state().dir_hash;
-        hash.hash(name)
+    /// How names are hashed in this directory.
+    pub(crate) fn dir_hash(&self) -> DirHash {
+        self.state().dir_hash
     }
 
     /// The fragment that a hash value belongs to.
@@ -260,18 +361,20 @@ impl InodeInfo {
     }
 
     /// What to give to [`Self::set_complete`] after all names were listed; to be
-    /// taken before the listing begins.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        (
-            self.release_count.load(Acquire),
-            self.ordered_count.load(Acquire),
-        )
+    /// taken when the first of them are known.
+    pub(crate) fn release_count(&self) -> u64 {
+        self.release_count.load(Acquire)
     }
 
-    /// All names are in the dentry cache, if none was dropped since `counts`.
-    pub(crate) fn set_complete(&self, counts: (u64, u64)) {
-        self.complete_ordered.store(counts.1, Relaxed);
-        self.complete.store(counts.0, Release);
+    /// All names are known and in the dentry cache, if none was dropped since
+    /// `release_count`.
+    pub(crate) fn set_complete(&self, release_count: u64, names: Arc<Listing>) {
+        let old = {
+            let mut state = self.state();
+            self.complete.store(release_count, Release);
+            state.names.replace(names)
+        };
+        drop(old);
     }
 
     /// A name was dropped from the dentry cache, or may have come to be elsewhere.
@@ -281,12 +384,34 @@ impl InodeInfo {
 
     /// Whether a name that is not in the dentry cache does not exist.
     pub(crate) fn is_complete(&self) -> bool {
-        self.complete.load(Acquire) == self.release_count.load(Acquire)
-            && self.has_caps(Caps::FILE_SHARED)
+        // Fs first: it is published after the count is raised.
+        self.has_caps(Caps::FILE_SHARED)
+            && self.complete.load(Acquire) == self.release_count.load(Acquire)
     }
 
-    pub(crate) fn raise_shared_gen(&self) {
+    /// All names, if the directory is complete.
+    pub(crate) fn names(&self) -> Option<Arc<Listing>> {
+        if !self.is_complete() {
+            return None;
+        }
+        let state = self.state.lock();
+        // What was set meanwhile is as good, if it counts.
+        if self.complete.load(Relaxed) != self.release_count.load(Acquire) {
+            return None;
+        }
+        state.names.clone()
+    }
+
+    /// What follows for the names of a directory from a change of what is issued. With
+    /// the lock held, so that nobody sees Fs before that.
+    /// What it returns is to be dropped without the lock.
+    pub(crate) fn names_changed(&self, state: &mut State, change: Change) -> Option<Arc<Listing>> {
+        if !(change.gained() | change.lost()).intersects(Caps::FILE_SHARED) {
+            return None;
+        }
         self.shared_gen.fetch_add(1, Release);
+        self.clear_complete();
+        state.names.take()
     }
 
     // ----- open files -----
@@ -301,127 +426,4 @@ impl InodeInfo {
 pub(crate) fn has_pages(inode: &Uncounted<CephFs>) -> bool {
     use kernel_ext::fs::inode::mode;
     inode.mode() & mode::TYPE_MASK == mode::REGULAR && inode.nr_pages() > 0
-}
-
-/// A lease on a name, as a reply gives it. The task that asked puts it into the
-/// dentry ([`DentryInfo::set_lease`]).
-pub(crate) struct Lease {
-    pub(crate) session: Option<Arc<Session>>,
-    pub(crate) gen: u32,
-    pub(crate) revokes: u32,
-    pub(crate) seq: u32,
-    pub(crate) until: Jiffies,
-    pub(crate) dir_shared_gen: u32,
-}
-
-struct Held {
-    lease: Option<Lease>,
-    dir_shared_gen: u32,
-    offset: i64,
-}
-
-/// What the file system keeps for a dentry.
-#[pin_data]
-pub(crate) struct DentryInfo {
-    #[pin]
-    held: SpinLock<Held>,
-}
-
-impl DentryData for DentryInfo {
-    fn init() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            held <- new_spinlock!(
-                Held {
-                    lease: None,
-                    dir_shared_gen: 0,
-                    offset: 0,
-                },
-                "ceph::DentryInfo::held"
-            ),
-        }? Error)
-    }
-}
-
-impl DentryInfo {
-    /// Takes note of what a reply says of the name. The dentry is in the tree.
-    ///
-    /// A lease that was revoked since the reply is not taken: the server sent the
-    /// revocation after the reply, but it was handled before the dentry was found.
-    pub(crate) fn set_lease(&self, lease: Lease) {
-        let mut held = self.held.lock();
-        held.dir_shared_gen = lease.dir_shared_gen;
-        let good = lease
-            .session
-            .as_ref()
-            .is_some_and(|s| s.data.revokes() == lease.revokes);
-        let old = if good {
-            held.lease.replace(lease)
-        } else {
-            held.lease.take()
-        };
-        drop(held);
-        drop(old);
-    }
-
-    /// Notes that the name was found not to exist, or to exist, under a generation
-    /// of the directory's Fs.
-    pub(crate) fn set_dir_gen(&self, shared_gen: u32) {
-        self.held.lock().dir_shared_gen = shared_gen;
-    }
-
-    /// Whether the name can be trusted: by a lease, or because nothing in the
-    /// directory can have changed. RCU walk may ask.
-    pub(crate) fn is_valid(&self, dir: &InodeInfo) -> bool {
-        self.lease_is_valid() || self.dir_is_valid(dir)
-    }
-
-    /// Whether it pays to keep the name though nobody uses it. Takes no lock of the
-    /// directory: the VFS asks with `d_lock` held, which is inside of that.
-    pub(crate) fn may_be_valid(&self, dir: &InodeInfo) -> bool {
-        self.lease_is_valid() || self.held.lock().dir_shared_gen == dir.shared_gen()
-    }
-
-    fn lease_is_valid(&self) -> bool {
-        let held = self.held.lock();
-        let Some(lease) = &held.lease else {
-            return false;
-        };
-        let Some(session) = &lease.session else {
-            return false;
-        };
-        let (gen, good) = session.cap_validity();
-        good && gen == lease.gen && !time::reached(lease.until)
-    }
-
-    fn dir_is_valid(&self, dir: &InodeInfo) -> bool {
-        let gen = self.held.lock().dir_shared_gen;
-        gen == dir.shared_gen() && dir.has_caps(Caps::FILE_SHARED)
-    }
-
-    /// The server ends the lease; the version that the acknowledgement has to name.
-    pub(crate) fn revoke_lease(&self, session: &Arc<Session>, seq: u32) -> u32 {
-        let mut held = self.held.lock();
-        let ours = held.lease.as_ref().filter(|lease| {
-            let issuer = lease.session.as_ref();
-            issuer.is_some_and(|s| Arc::ptr_eq(s, session))
-        });
-        let Some(lease) = ours else { return seq };
-        let newer = ceph_fs_proto::wire::msg::seq_newer(lease.seq, seq);
-        let seq = if newer { lease.seq } else { seq };
-        let old = held.lease.take();
-        drop(held);
-        drop(old);
-        seq
-    }
-
-    /// For `d_release`: what is kept until the end of RCU walks holds nothing.
-    pub(crate) fn forget(&self) {
-        let old = self.held.lock().lease.take();
-        drop(old);
-    }
-
-    /// Sets the place of the name in a listing.
-    pub(crate) fn set_offset(&self, offset: i64) {
-        self.held.lock().offset = offset;
-    }
 }

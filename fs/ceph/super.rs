@@ -46,9 +46,9 @@ use ceph_fs_proto::{
 use ceph_proto::{errno::ehostunreach, wire::types::Fsid};
 
 use crate::{
-    dentry::DentryOps,
+    dentry::{DentryInfo, DentryOps},
     fs_client::FsClient,
-    inode::{DentryInfo, InodeInfo},
+    inode::InodeInfo,
     mds_client::{Caller, Config, MdsClient, OwnedPath, Spec},
 };
 

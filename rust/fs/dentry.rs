@@ -559,7 +559,12 @@ impl<T: FileSystem> InLookup<'_, T> {
         let other = unsafe { splice(self.0.as_ptr(), inode)? };
         Ok(match other {
             Some(other) => other,
-            None => self.0.get(),
+            None => {
+                // It is in the tree now, which has ended the lookup.
+                let this = ManuallyDrop::new(self);
+                // SAFETY: `this` is not dropped, so the reference is moved.
+                unsafe { ptr::read(&this.0) }
+            }
         })
     }
 }
@@ -587,7 +592,8 @@ impl<'a, T: FileSystem> DirChildren<'a, T> {
     }
 
     /// Gives the child of that name to `f`: one that is in the tree, or one in the making.
-    /// Waits while another task looks up the name.
+    /// Waits while another task looks up the name. If it is `likely` to be in the tree it is
+    /// looked for before one is made.
     ///
     /// # Errors
     ///
@@ -595,9 +601,19 @@ impl<'a, T: FileSystem> DirChildren<'a, T> {
     pub fn with_child<R>(
         &self,
         name: &[u8],
+        likely: bool,
         f: impl for<'c> FnOnce(Child<'c, T>) -> R,
     ) -> Result<R> {
         let name = self.0.qstr(name).ok_or(EINVAL)?;
+        if likely {
+            // SAFETY: The directory is held; the name is hashed for it. What it gives comes
+            // with a reference.
+            let cached =
+                unsafe { DentryRef::<T>::from_vfs(bindings::d_lookup(self.0.as_ptr(), &name)) };
+            if let Some(dentry) = cached {
+                return Ok(f(Child::Existing(dentry)));
+            }
+        }
         // SAFETY: The directory is held and locked; the name is hashed for it.
         let dentry = unsafe { from_err_ptr(bindings::d_alloc_parallel(self.0.as_ptr(), &name))? };
         // SAFETY: It comes with a reference.

@@ -306,10 +306,11 @@ impl file::Operations for DirOps {
                 continue;
             }
             let sb = ctx.dentry().super_block();
-            ctx.children().with_child(name, |child| match child {
-                Child::Existing(_) => Ok(()),
-                Child::InLookup(new) => new.splice(Some(get(sb, key)?)).map(drop),
-            })??;
+            ctx.children()
+                .with_child(name, pos == 3, |child| match child {
+                    Child::Existing(_) => Ok(()),
+                    Child::InLookup(new) => new.splice(Some(get(sb, key)?)).map(drop),
+                })??;
             if !ctx.emit(name, key, kind) {
                 return Ok(());
             }

@@ -55,7 +55,8 @@ impl FsClient {
     }
 
     fn remove_cap(&self, session: &Arc<Session>, inode: &Inode<CephFs>, release: bool) {
-        let removed = inode.data().state().caps.remove(session.rank);
+        let info = inode.data();
+        let removed = super::removed(inode, info.state(), |caps| caps.remove(session.rank));
         let Some(removed) = removed else { return };
         let old = removed.cap.issuer();
         drop(old.session.data.remove(old.stamp));

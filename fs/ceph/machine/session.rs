@@ -155,6 +155,11 @@ impl Session {
         (self.cap_gen, good)
     }
 
+    /// Until when capabilities of the generation are good, unless that is raised.
+    pub const fn cap_until(&self) -> Ticks {
+        self.cap_ttl
+    }
+
     /// The client asks for the session.
     pub fn opening(&mut self, now: Ticks) {
         self.state = SessionState::Opening;

@@ -230,7 +230,7 @@ impl<H: MdsHooks> MdsClient<H> {
             SessionOp::STALE => {
                 pr_info!("mds{} caps went stale, renewing\n", rank);
                 self.note(format_args!("mds{rank} caps went stale, renewing"));
-                session.inner.lock().stale(now);
+                session.doubt(|inner| inner.stale(now));
                 self.renew_caps(session);
             }
             SessionOp::RECALL_STATE => {

@@ -142,7 +142,7 @@ impl<H: MdsHooks> MdsClient<H> {
     pub(super) fn reconnect(self: &Arc<Self>, session: &Arc<Session<H>>, map: &MdsMap) {
         let Some(hooks) = self.hooks() else { return };
         let _io = session.io.lock();
-        let before = session.inner.lock().reconnecting();
+        let before = session.doubt(|inner| inner.reconnecting());
         let Some(before) = before else { return };
         pr_info!("mds{} reconnect start\n", session.rank);
         self.note(format_args!("mds{} reconnect start", session.rank));

@@ -53,7 +53,7 @@ mod session;
 
 pub(crate) use hooks::MdsHooks;
 pub(crate) use request::{Caller, OwnedPath, OwnedRelease, Reply, Request, Spec};
-pub(crate) use session::{Session, SessionState};
+pub(crate) use session::{caps_epoch, Session, SessionState};
 
 use dispatch::SessionOps;
 use request::Place;

@@ -6,7 +6,11 @@
 use kernel::{
     new_mutex, new_spinlock,
     prelude::*,
-    sync::{Arc, Mutex, SpinLock},
+    sync::{
+        atomic::{Acquire, Atomic, Release},
+        Arc, Mutex, SpinLock,
+    },
+    time::Jiffies,
 };
 use kernel_ext::time;
 
@@ -21,6 +25,15 @@ use ceph_fs_proto::{
 };
 
 use super::hooks::MdsHooks;
+
+/// Raised when capabilities of any session, of any mount, become doubtful before their
+/// time. That is rare, so one count will do.
+static CAPS_EPOCH: Atomic<u32> = Atomic::new(1);
+
+/// The epoch of all sessions: what was issued in an older one has to be looked at again.
+pub(crate) fn caps_epoch() -> u32 {
+    CAPS_EPOCH.load(Acquire)
+}
 
 /// A session with one rank.
 #[pin_data]
@@ -71,6 +84,19 @@ impl<H: MdsHooks> Session<H> {
     /// this generation are still good.
     pub(crate) fn cap_validity(&self) -> (u32, bool) {
         self.inner.lock().validity(time::jiffies())
+    }
+
+    /// Until when its capabilities are good, unless they become doubtful before.
+    pub(crate) fn cap_until(&self) -> Jiffies {
+        self.inner.lock().cap_until()
+    }
+
+    /// A change of state that makes all its capabilities doubtful.
+    pub(super) fn doubt<R>(&self, change: impl FnOnce(&mut machine::Session) -> R) -> R {
+        let mut inner = self.inner.lock();
+        let result = change(&mut inner);
+        CAPS_EPOCH.fetch_add(1, Release);
+        result
     }
 
     /// Queues a message. Never sleeps.

@@ -38,6 +38,7 @@ impl ReplyCap {
     /// The previous capability is gone.
     pub const RELEASE: u8 = 2;
 
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             caps: Caps(d.u32()?),
@@ -164,16 +165,21 @@ pub struct InodeStat<'a> {
     pub subvolume_id: u64,
 }
 
+/// Bytes of the fields before the first of variable size.
+const FIXED_SIZE: usize = 217;
+
 impl<'a> InodeStat<'a> {
     /// `CEPH_INLINE_NONE`.
     pub const INLINE_NONE: u64 = u64::MAX;
     /// The least an inode needs on the wire.
-    pub const MIN_SIZE: usize = 200;
+    pub const MIN_SIZE: usize = FIXED_SIZE;
 
     /// Takes an inode.
     pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
         let (version, mut body) = d.versioned(1)?;
-        let d = &mut body;
+        // All that has a fixed place.
+        let mut fixed = body.block::<FIXED_SIZE>()?;
+        let mut d = &mut fixed;
         let vino = Vino {
             ino: d.u64()?,
             snap: d.u64()?,
@@ -204,6 +210,7 @@ impl<'a> InodeStat<'a> {
             rsubdirs: d.u64()?,
             rctime: d.timespec()?,
             splits: {
+                d = &mut body;
                 let count = d.count(8)?;
                 Splits(d.bytes(count.checked_mul(8).ok_or_else(ebadmsg)?)?)
             },

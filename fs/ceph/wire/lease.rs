@@ -76,6 +76,9 @@ pub struct ClientLease<'a> {
 }
 
 impl<'a> ClientLease<'a> {
+    /// The kind of lease on a name (`CEPH_LOCK_DN`).
+    pub const MASK: u16 = 1;
+
     /// Takes the front of the message.
     pub fn decode(front: &'a [u8]) -> Result<Self> {
         let mut d = Decoder::new(front);

@@ -81,6 +81,15 @@ impl<'a> Decoder<'a> {
         Ok(*taken)
     }
 
+    /// Takes `N` bytes as a decoder of their own. Where `N` and what is taken of it are
+    /// constants nothing else has to be checked.
+    #[inline(always)]
+    pub fn block<const N: usize>(&mut self) -> Result<Decoder<'a>> {
+        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or_else(ebadmsg)?;
+        self.0 = rest;
+        Ok(Decoder(taken))
+    }
+
     integer! {
         /// Takes a `u8`.
         u8: u8,
@@ -146,6 +155,7 @@ impl<'a> Decoder<'a> {
     /// # Errors
     ///
     /// `EOPNOTSUPP` if it cannot be understood by a reader of `version`.
+    #[inline]
     pub fn versioned(&mut self, version: u8) -> Result<(u8, Decoder<'a>)> {
         let struct_v = self.u8()?;
         let compat = self.u8()?;
@@ -157,6 +167,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes a `ceph_timespec`: seconds and nanoseconds, `u32` each.
+    #[inline]
     pub fn timespec(&mut self) -> Result<Timespec> {
         Ok(Timespec {
             sec: self.u32()?,

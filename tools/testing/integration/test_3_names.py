@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Directories in memory: who is asked, and that what is remembered is right."""
+
+import json
+import os
+
+from run import M
+
+# Lists a directory by getdents64; prints "cookie type inode name" for each entry.
+LIST = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def read(fd, size=32768):
+    buf = ctypes.create_string_buffer(size)
+    n = libc.syscall(217, fd, buf, size)
+    if n < 0:
+        raise OSError(ctypes.get_errno(), "getdents64")
+    out, at = [], 0
+    while at < n:
+        ino, off, length, kind = struct.unpack_from("<QqHB", buf, at)
+        name = buf.raw[at + 19:at + length].split(b"\\0")[0].decode()
+        out.append((off, kind, ino, name))
+        at += length
+    return out
+def every(fd, size=32768):
+    out = []
+    while part := read(fd, size):
+        out += part
+    return out
+"""
+
+
+def setup(t, name, files=0):
+    t.ensure_mounted()
+    d = f"{t.fuse.path}/na-{name}"
+    os.makedirs(d, exist_ok=True)
+    for i in range(files):
+        open(f"{d}/file-{i:04}", "w").close()
+    return d, f"{M}/na-{name}"
+
+
+def counter(t, group, name):
+    """A counter of the active metadata servers."""
+    return sum(json.loads(t.cluster.daemon(f"mds.{x['name']}", "perf", "dump"))[group][name]
+               for x in t.cluster.mon_json("status")["fsmap"]["by_rank"] if x["status"] == "up:active")
+
+
+def asked(t):
+    """How many requests of clients the metadata servers have taken."""
+    return counter(t, "mds_server", "handle_client_request")
+
+
+def quiet(t, command):
+    """How many requests a command costs while no other client does anything."""
+    before = asked(t)
+    t.ok(command)
+    return asked(t) - before
+
+
+def test_complete_directory_asks_nobody(t):
+    d, g = setup(t, "complete", 300)
+    t.wait("all names are known", lambda: t.ok(f"ls -f {g} | wc -l").strip() == "302" and
+           quiet(t, f"ls -f {g}") == 0)
+    # What the other client has written it gives back some time later.
+    t.wait("all attributes are known", lambda: quiet(t, f"ls -l {g}") == 0)
+    for command in (f"ls -f {g}", f"ls -l {g}", f"stat {g}/file-0123", f"! stat {g}/no-such",
+                    f"ls -l {g} {g}", f"find {g} -type f", f"! cat {g}/nor-this"):
+        t.equal(quiet(t, command), 0, f"requests of {command}")
+
+
+def test_cookies_are_the_same(t):
+    """Positions from memory are those that the servers' listings give."""
+    d, g = setup(t, "cookies", 700)
+    t.drop_caches()
+    out = t.python(LIST + f"""
+fd = os.open("{g}", os.O_RDONLY)
+cold = every(fd)
+os.lseek(fd, 0, 0)
+warm = every(fd, 1000)
+other = every(os.open("{g}", os.O_RDONLY), 500)
+assert cold == warm == other, (cold[:5], warm[:5], other[:5])
+assert len(cold) == 702 and len(set(x[3] for x in cold)) == 702
+offs = [x[0] for x in cold]
+assert offs == sorted(offs) and len(set(offs)) == 702
+for i in (0, 1, 2, 3, 350, 699, 700):
+    os.lseek(fd, offs[i], 0)
+    assert every(fd, 4000) == cold[i + 1:], i
+os.lseek(fd, offs[-1], 0)
+assert every(fd) == []
+assert read(fd) == []
+print("good")
+""")
+    t.equal(out, "good\n", "positions")
+
+
+def test_seek_across_the_switch(t):
+    """A reader whose directory changes goes on where it was: what stays is listed once."""
+    d, g = setup(t, "switch", 500)
+    t.ok(f"ls -l {g}; ls -l {g}")
+    job = t.g.spawn("exec python3 -c '" + LIST.replace("'", '"') + f"""
+import time
+fd = os.open("{g}", os.O_RDONLY)
+got = every.__globals__["read"](fd, 6000)
+print(len(got), flush=True)
+while not os.path.exists("/lab/run/go"): time.sleep(0.05)
+got += every(fd, 3000)
+names = [x[3] for x in got if x[3].startswith("file")]
+assert len(names) == len(set(names)), "twice"
+print("listed " + " ".join(sorted(names)), flush=True)
+'""")
+    t.wait("the reader has begun", lambda: job.output().strip() != "")
+    for i in range(0, 500, 5):
+        os.unlink(f"{d}/file-{i:04}")
+    for i in range(100):
+        open(f"{d}/new-{i:04}", "w").close()
+    open(f"{t.g.dir}/go", "w").close()
+    try:
+        names = job.wait(30).out.split("listed ")[1].split()
+    finally:
+        os.unlink(f"{t.g.dir}/go")
+    stay = {f"file-{i:04}" for i in range(500) if i % 5}
+    t.check(stay <= set(names), f"{len(stay - set(names))} names that were there all the time are missing")
+    t.check(set(names) <= {f"file-{i:04}" for i in range(500)}, "names that never were")
+    t.equal(set(t.ok(f"ls {g}").split()), stay | {f"new-{i:04}" for i in range(100)}, "afterwards")
+
+
+def test_complete_again_after_changes(t):
+    d, g = setup(t, "again", 50)
+    want = {f"file-{i:04}" for i in range(50)}
+    for i in range(8):
+        t.equal(set(t.ok(f"ls {g}; ls {g}").split()), want, f"entries in round {i}")
+        if i % 2:
+            os.unlink(f"{d}/file-{i:04}")
+            want.discard(f"file-{i:04}")
+            t.check(t.run(f"stat {g}/file-{i:04}").status != 0, "a name that is gone is found")
+        else:
+            t.check(t.run(f"stat {g}/new-{i}").status != 0, "it is there already")
+            os.rename(f"{d}/file-{i + 10:04}", f"{d}/new-{i}")
+            want ^= {f"file-{i + 10:04}", f"new-{i}"}
+            t.ok(f"stat {g}/new-{i}")
+        t.equal(set(t.ok(f"ls {g}").split()), want, f"entries after round {i}")
+
+
+def test_reclaim(t):
+    """Names that are dropped from memory are not taken for names that are gone."""
+    d, g = setup(t, "reclaim", 200)
+    for i in range(4):
+        t.ok(f"ls -l {g}; ls -l {g}; echo 2 >/proc/sys/vm/drop_caches")
+        t.ok(f"for i in 0000 0077 0199; do stat {g}/file-$i; done")
+        t.equal(len(t.ok(f"ls {g}").split()), 200, "entries")
+    t.g.run(f"(for i in $(seq 12); do echo 2 >/proc/sys/vm/drop_caches; done) & "
+            f"for i in $(seq 6); do [ $(ls {g} | wc -l) = 200 ] && [ $(cat {g}/file-* | wc -c) = 0 ] || exit 1; done; wait",
+            150, check=True)
+
+
+def test_empty_directory(t):
+    d, g = setup(t, "empty")
+    t.equal(t.ok(f"stat {g} >/dev/null; ls -a {g}").split(), [".", ".."], "entries")
+    t.check(t.run(f"stat {g}/x").status != 0, "a name in an empty directory")
+    open(f"{d}/x", "w").close()
+    t.equal(t.ok(f"stat -c %s {g}/x; ls {g}").split(), ["0", "x"], "entries")
+    os.unlink(f"{d}/x")
+    t.equal(t.ok(f"ls {g}; ls {g}").split(), [], "entries")
+
+
+def test_deleted_elsewhere_is_let_go(t):
+    """A file that another client deletes is not kept from being purged by what we remember."""
+    d, g = setup(t, "gone", 20)
+    t.ok(f"ls -l {g}; cat {g}/*; stat {g}/file-0003")
+
+    def strays():
+        return counter(t, "mds_cache", "num_strays")
+    t.wait("no strays of earlier tests", lambda: strays() == 0, 60)
+    for i in range(20):
+        os.unlink(f"{d}/file-{i:04}")
+    t.wait("the servers purge what nobody uses", lambda: strays() == 0, 30)
+    t.equal(t.ok(f"ls {g}"), "", "entries")
