@@ -43,6 +43,8 @@ fuzz: ## fuzz targets with libFuzzer (TARGET=names, SECONDS=30 or RUNS=number fo
 
 fuzz-corpus: ## record real messages and make the corpus of the fuzz targets anew
 	@tools/testing/fuzz/corpus.sh
+test-sanitize: ## integration tests, load cycles and failing allocations on the debug kernel
+	@tools/testing/sanitize/run.sh
 
 fmt: ## format the Rust code
 	@tools/testing/static/fmt.sh
@@ -68,5 +70,6 @@ clean: ## remove what was built from this checkout (not toolbox and kernels)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+.PHONY: test-sanitize
 .PHONY: modules install uninstall demo test test-full bench host-test kunit fmt fmt-check clippy doc doc-test \
 	rust-analyzer clean help

@@ -79,6 +79,7 @@ part kunit as_kunit "$TESTING/kunit/run.sh"
 part integration as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh"
 if [ -n "${FULL:-}" ]; then
 	part faults as_line env BESIDE=c "$TESTING/faults/run.sh"
+	part sanitize as_line "$TESTING/sanitize/run.sh"
 	awk '/^Longest stall/, /passed, / { if (!/passed, /) print }' "$LOGDIR/faults.log"
 else
 	part faults as_line env QUICK=1 "$TESTING/faults/run.sh"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Runs the functions test_* of the files test_*.py (and, with LONG=1, long_*.py) in the order in which they are
-written, all with one cluster and one guest. Each gets the Context `t`."""
+"""Runs the functions test_* of the files test_*.py (and, with LONG=1, long_*.py) of the folders LAB_SUITES in the
+order in which they are written, all with one cluster and one guest. Each gets the Context `t`."""
 
 import argparse
 import glob
@@ -17,6 +17,9 @@ import serve
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 M = "/mnt/ceph"
+# A slow guest's clock may lag, and a ticket must not expire before the guest renews it.
+TTL = 40 if lab_module.SLOW == 1 else 3600
+GUEST = {"kernel_args": "kunit.enable=0 log_buf_len=8M", "memory": 3072 if lab_module.SLOW > 1 else 2048}
 
 
 class Failed(Exception):
@@ -43,7 +46,7 @@ class Context:
         def guest():
             try:
                 # The unit tests of a debug kernel run elsewhere (kunit/run.sh).
-                self.g = lab_module.Guest(self.lab, "g0", 0, kernel_args="kunit.enable=0")
+                self.g = lab_module.Guest(self.lab, "g0", 0, **GUEST)
                 self.lab.guests.append(self.g)
                 self.g.start()
             except Exception as e:
@@ -52,7 +55,7 @@ class Context:
         th.start()
         # Three monitors to hunt among, stores that survive kill -9, a standby MDS,
         # tickets that expire during the run, folders that split into fragments.
-        self.cluster = self.lab.cluster(mons=3, osds=2, mds=2, store="bluestore", ttl=40, conf={
+        self.cluster = self.lab.cluster(mons=3, osds=2, mds=2, store="bluestore", ttl=TTL, conf={
             "mds_bal_split_size": 1000, "mds_bal_split_bits": 2, "mds_bal_fragment_interval": 1})
         self.manifest = fill.fill(self.cluster, "demo", self.lab.run)
         self.fuse = self.cluster.fuse("/tmp/other")
@@ -64,6 +67,7 @@ class Context:
     def _prepare(self):
         self.g.use_cluster(self.cluster)
         self.g.put("manifest.json", self.manifest)
+        self.g.leaks()
         self.start_mark = self.g.mark()
         self.g.load(self.client)
         self.g.run("mkdir -p /mnt/ceph", check=True)
@@ -71,7 +75,7 @@ class Context:
     def reboot(self):
         """A new guest in place of one that cannot be used any more."""
         self.g.stop()
-        self.g = self.lab.guest(kernel_args="kunit.enable=0")
+        self.g = self.lab.guest(**GUEST)
         self._prepare()
 
     # Looking.
@@ -147,9 +151,16 @@ class Context:
     def drop_caches(self):
         self.ok("sync; echo 3 >/proc/sys/vm/drop_caches")
 
+    def clean(self, mark, settle=False):
+        """Nothing is wrong in the kernel's log since the mark, and nothing has leaked."""
+        splats = self.g.splats(mark)
+        self.check(not splats, "the kernel complained: " + " | ".join(splats[:20]))
+        leaks = self.g.leaks(settle)
+        self.check(not leaks, f"{len(leaks)} leaks: " + "\n".join(leaks[:3]))
+
     def wait(self, what, f, timeout=30):
         """Waits until f() is true."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * lab_module.SLOW
         while not f():
             if time.monotonic() > end:
                 raise Failed(f"not within {timeout} s: {what}")
@@ -187,7 +198,9 @@ def main():
 
     tests = []
     kinds = "test", *(["long"] if os.environ.get("LAB_LONG") else [])
-    for path in [p for k in kinds for p in sorted(glob.glob(f"{HERE}/{k}_*.py"))]:
+    suites = [os.path.join(os.path.dirname(HERE), s) for s in os.environ.get("LAB_SUITES", "integration").split()]
+    sys.path += suites
+    for path in [p for s in suites for k in kinds for p in sorted(glob.glob(f"{s}/{k}_*.py"))]:
         m = importlib.import_module(os.path.basename(path)[:-3])
         source = open(path).read()
         tests += [(f"{m.__name__[5:]}.{n[5:]}", getattr(m, n))
@@ -200,8 +213,7 @@ def main():
         try:
             mark = t.g.mark()
             f(t)
-            splats = t.g.splats(mark)
-            t.check(not splats, "the kernel complained: " + " | ".join(splats))
+            t.clean(mark)
             passed += 1
             print(f"ok {name} ({time.monotonic() - t1:.1f} s)", flush=True)
         except Skipped as e:
@@ -225,8 +237,7 @@ def main():
         try:
             t.umount_all()
             t.g.unload()
-            splats = t.g.splats(t.start_mark)
-            t.check(not splats, "the kernel complained: " + " | ".join(splats))
+            t.clean(t.start_mark, settle=True)
             passed += 1
             print("ok clean end: no mounts, modules gone, nothing wrong in dmesg", flush=True)
         except Exception as e:

@@ -14,6 +14,6 @@ run=$(mktemp -d "$CACHE/run/test-$(date +%H%M%S)-XXXX")
 args=(-k "${KERNEL:-stock}" -r "$run")
 [ "${CLIENT:-rust}" = rust ] || args+=(-n)
 say "Logs of this run: $run"
-export LAB_LONG=${LONG:-}
+export LAB_LONG=${LONG:-} LAB_SUITES LAB_CYCLES
 exec "$TESTING/qemu/lab.sh" "${args[@]}" integration/run.py --client "${CLIENT:-rust}" \
 	${KEEP:+--keep} "$@"

@@ -24,9 +24,13 @@ import time
 import cluster as cluster_module
 
 BRIDGE = "br0"
-SPLAT = re.compile(r"BUG:|WARNING:|Oops|Kernel panic|INFO: task|UBSAN|KASAN|rcu:.*stall|Call Trace|"
-                   r"general protection|kernel BUG|unreferenced object|possible recursive|"
-                   r"blocked for more than|refcount_t|list_add corruption|scheduling while atomic")
+SPLAT = re.compile(r"BUG:|BUG |WARNING:|Oops|Kernel panic|INFO: task|UBSAN|KASAN|rcu:.*stall|Call Trace|"
+                   r"general protection|kernel BUG|unreferenced object|INFO: possible|Busy inodes|ODEBUG|"
+                   r"blocked for more than|refcount_t|list_\w+ corruption|scheduling while atomic|MAX_LOCK")
+# With an emulated CPU and all checks of the debug kernel, everything takes longer.
+LAB_KERNEL = os.environ.get("LAB_KERNEL_NAME", "stock")
+SLOW = 4 if LAB_KERNEL == "debug" else 1
+LEAKS = "/sys/kernel/debug/kmemleak"
 
 
 class GuestError(Exception):
@@ -67,6 +71,7 @@ class Job:
 
     def wait(self, timeout=60):
         """The Result; GuestError (with the blocked tasks) when it does not end in time."""
+        timeout *= SLOW
         if not self.done.wait(timeout):
             self.guest.check_alive()
             out = self.output()
@@ -272,6 +277,15 @@ class Guest:
     def splats(self, since=None):
         """Lines of the kernel's log that no run may have."""
         return [x for x in self.dmesg(since).splitlines() if SPLAT.search(x)]
+
+    def leaks(self, settle=False):
+        """What kmemleak finds, a string for each leak; empty without it. It reports what
+        two scans find and what is 5 s old: `settle` waits for that."""
+        if LAB_KERNEL != "debug":
+            return []
+        wait = "sleep 6; " if settle else ""
+        out = self.out(f"{wait}echo scan >{LEAKS} && echo scan >{LEAKS} && cat {LEAKS} && echo clear >{LEAKS}", 180)
+        return re.findall(r"^unreferenced object.*(?:\n .*)*", out, re.M)
 
     def stop(self):
         if self.process and self.process.poll() is None:
