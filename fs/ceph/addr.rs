@@ -117,16 +117,18 @@ fn submit(subrequest: Subrequest<CephFs>, read: ReadOp) {
     let Some(fs) = subrequest.inode().super_data().cloned() else {
         return subrequest.complete(Err(EIO));
     };
-    // Until the answer the subrequest is part of the destination. What drops that ends
-    // the subrequest with an error, so nothing is left to do here if this fails.
-    let Ok(dest) = subrequest.into_dest() else {
-        return;
-    };
-    let Ok(done) = Callback::new(|answer: Result<Answer>| {
+    let done = Callback::new(|answer: Result<Answer>| {
         if let Ok(Answer { result, dest }) = answer {
             finish(result, dest);
         }
-    }) else {
+    });
+    let done = match done {
+        Ok(done) => done,
+        Err(e) => return subrequest.complete(Err(e)),
+    };
+    // Until the answer the subrequest is part of the destination. What drops that ends
+    // the subrequest with an error, so nothing is left to do here if this fails.
+    let Ok(dest) = subrequest.into_dest() else {
         return;
     };
     let barrier = fs.epoch_barrier.load(Relaxed);

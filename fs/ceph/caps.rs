@@ -18,7 +18,7 @@ use kernel::{
     prelude::*,
     rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation},
     sync::{
-        atomic::{Acquire, Atomic, Relaxed, Release},
+        atomic::{Acquire, Atomic, Full, Relaxed, Release},
         Arc, Mutex, SpinLock,
     },
 };
@@ -28,7 +28,7 @@ use kernel_ext::{
     wait::Reason,
 };
 
-use ceph_core::messenger::{Incoming, Parts};
+use ceph_core::messenger::{Incoming, Message, Parts};
 use ceph_fs_proto::{
     machine::{
         caps::{CapSet, Change, Issuer, Mode, Removed, Update},
@@ -349,8 +349,39 @@ impl FsClient {
             owned.data().changed.wake_all();
         };
         if self.inode_queue.try_spawn(GFP_KERNEL, work).is_err() {
-            pr_err!("ino {:x}: no memory to drop cached pages\n", inode.ino());
+            self.leave_over(inode);
         }
+    }
+
+    /// The tick looks at the inode again: now there is no memory to do what is due.
+    fn leave_over(&self, inode: &Inode<CephFs>) {
+        inode.data().state().left_over = true;
+        self.left_over.store(1, Release);
+    }
+
+    /// Does what was left over for want of memory.
+    pub(crate) fn look_at_left_over(&self) {
+        if self.left_over.xchg(0, Full) == 0 {
+            return;
+        }
+        self.mdsc.for_each_session(|session| {
+            self.for_each_cap(session, |inode| {
+                let (left_over, doubtful, less) = {
+                    let info = inode.data();
+                    let mut state = info.state();
+                    let left_over = core::mem::take(&mut state.left_over);
+                    let less = state.caps.wants_less(inode.is_dir());
+                    (left_over, state.cache_doubtful, less)
+                };
+                if left_over && doubtful {
+                    self.drop_pages(&inode);
+                }
+                if left_over {
+                    self.check_caps(&inode, less);
+                }
+                true
+            });
+        });
     }
 
     // ----- telling servers -----
@@ -392,27 +423,40 @@ impl FsClient {
                 continue;
             }
             let _order = session.data.order.lock();
-            let update = {
-                let mut state = info.state();
-                let cached = has_pages(inode) || state.cache_doubtful;
-                let update = state.caps.check(session.rank, inode.is_dir(), cached, all);
-                update.map(|update| (update, attrs(inode, &state)))
-            };
-            if let Some((update, attrs)) = update {
-                if let Err(e) = self.send_update(&session, inode.key().ino, &update, attrs) {
-                    pr_err!("mds{}: cannot answer for caps: {:?}\n", session.rank, e);
-                }
+            if self.tell(&session, inode, all).is_err() {
+                self.leave_over(inode);
             }
         }
     }
 
-    fn send_update(
-        &self,
-        session: &Arc<Session>,
-        ino: u64,
-        update: &Update,
-        attrs: Attrs,
-    ) -> Result {
+    /// Tells one server. It counts as told when there is a message that says it: what
+    /// the message is to say is found out before and after it was made.
+    fn tell(&self, session: &Arc<Session>, inode: &Inode<CephFs>, all: bool) -> Result {
+        let info = inode.data();
+        let due = |state: &State| {
+            let cached = has_pages(inode) || state.cache_doubtful;
+            state.caps.due(session.rank, inode.is_dir(), cached, all)
+        };
+        loop {
+            let (update, attrs) = {
+                let state = info.state();
+                let Some(update) = due(&state) else {
+                    return Ok(());
+                };
+                (update, attrs(inode, &state))
+            };
+            let message = self.update_message(inode.key().ino, &update, attrs)?;
+            let mut state = info.state();
+            if due(&state) == Some(update) {
+                state.caps.told(session.rank, &update);
+                drop(state);
+                session.send(message);
+                return Ok(());
+            }
+        }
+    }
+
+    fn update_message(&self, ino: u64, update: &Update, attrs: Attrs) -> Result<Arc<Message>> {
         let front = CapUpdate {
             op: CapOp::UPDATE,
             ino,
@@ -438,7 +482,7 @@ impl FsClient {
             flags: 0,
         }
         .encode()?;
-        session.send_parts(Parts {
+        Message::new(Parts {
             kind: CLIENT_CAPS,
             version: CapUpdate::VERSION,
             front,

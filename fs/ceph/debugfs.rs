@@ -61,7 +61,7 @@ impl FsClient {
 
     fn show_caps(self: &Arc<Self>, m: &SeqFile) -> Result {
         let mut used = 0;
-        self.mdsc.for_each_session(|s| used += s.data.len())?;
+        self.mdsc.for_each_session(|s| used += s.data.len());
         show!(
             m,
             "total\t\t{used}\navail\t\t0\nused\t\t{used}\nreserved\t0\nmin\t\t{CAPS_MIN}\n\n\
@@ -82,7 +82,7 @@ impl FsClient {
                 }
                 true
             });
-        })?;
+        });
         show!(
             m,
             "\n\nWaiters:\n--------\n\

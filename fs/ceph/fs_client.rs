@@ -112,6 +112,8 @@ pub(crate) struct FsClient {
     /// Inodes whose capabilities are to be looked at later.
     #[pin]
     pub(crate) delayed: Delayed,
+    /// Some inode's [`State::left_over`](crate::inode::State::left_over) is set.
+    pub(crate) left_over: Atomic<i32>,
     /// Work on inodes that must not hold up a session: emptying page caches.
     pub(crate) inode_queue: Arc<OwnedQueue>,
     /// The OSD map that must be known before data is touched.
@@ -144,6 +146,7 @@ impl FsClient {
                 new_syntax,
                 realms <- SnapRealms::new(),
                 delayed <- Delayed::new(),
+                left_over: Atomic::new(0),
                 inode_queue,
                 epoch_barrier: Atomic::new(0),
                 sb <- new_spinlock!(None, "ceph::FsClient::sb"),
@@ -186,13 +189,8 @@ impl FsClient {
         self.client.abort();
         self.mdsc.shutdown();
         // Those who wait for capabilities.
-        let woken = self
-            .mdsc
+        self.mdsc
             .for_each_session(|session| self.wake_session(session));
-        if woken.is_err() {
-            // They look by themselves, though later.
-            pr_err!("no memory to wake readers\n");
-        }
     }
 
     /// Whether [`Self::shut_down`] was called.
@@ -434,5 +432,6 @@ impl MdsHooks for FsClient {
     fn tick(&self) {
         self.recover_if_shut_out();
         self.look_at_delayed();
+        self.look_at_left_over();
     }
 }

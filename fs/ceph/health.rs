@@ -53,7 +53,7 @@ impl FsClient {
                 show!(m, " (trying {mon})");
             }
         }
-        self.say_mds(&mut state)?;
+        self.say_mds(&mut state);
         say_osds(&mut state, &reads);
         let waits = tasks.iter().map(|task| task.msecs);
         let waits = Iterator::chain(waits, reads.iter().map(|read| read.msecs));
@@ -73,7 +73,7 @@ impl FsClient {
         Ok(())
     }
 
-    fn say_mds(&self, state: &mut State<'_>) -> Result {
+    fn say_mds(&self, state: &mut State<'_>) {
         match self.mdsc.map() {
             Some(map) => {
                 for info in map.ranks() {
@@ -94,7 +94,7 @@ impl FsClient {
             } else if !session.cap_validity().1 {
                 state.say(format_args!("mds{rank} session stale"));
             }
-        })
+        });
     }
 }
 

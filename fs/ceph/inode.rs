@@ -135,6 +135,9 @@ pub(crate) struct State {
     /// The page cache may hold what another client has overwritten: no reader may
     /// use it until it has been emptied.
     pub cache_doubtful: bool,
+    /// There was no memory to tell a server something, or to drop pages: the tick tries
+    /// again.
+    pub left_over: bool,
     /// Content kept with the inode; read from the server when it is wanted.
     pub has_inline_data: bool,
     /// Names of a directory; good while it is complete.
@@ -252,6 +255,7 @@ impl InodeData for InodeInfo {
                     frag_tree: FragTree::new(),
                     delegations: KVec::new(),
                     cache_doubtful: false,
+                    left_over: false,
                     has_inline_data: false,
                     names: None,
                 },

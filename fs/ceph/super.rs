@@ -482,12 +482,12 @@ struct Maps {
 }
 
 impl MonDispatch for Maps {
-    fn dispatch(&self, _monc: &MonClient, msg: &Incoming) -> bool {
+    fn dispatch(&self, _monc: &MonClient, msg: &Incoming) -> Result<bool> {
         let ours = matches!(msg.header.kind, MDS_MAP | FS_MAP_USER);
         if ours {
-            self.mdsc.monitor_message(msg);
+            self.mdsc.monitor_message(msg)?;
         }
-        ours
+        Ok(ours)
     }
 }
 

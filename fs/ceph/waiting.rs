@@ -72,17 +72,17 @@ impl FsClient {
             (FROM_MDS, CLOSE_WAIT) => {
                 // The first that does not answer will do.
                 let mut rank = None;
-                let looked = self.mdsc.for_each_session(|session| {
+                self.mdsc.for_each_session(|session| {
                     if session.state() == SessionState::Closing {
                         rank.get_or_insert(session.rank);
                     }
                 });
                 let line = line("umount", 0, &[]);
-                match (looked, rank) {
-                    (Ok(()), Some(rank)) => {
+                match rank {
+                    Some(rank) => {
                         self.show_line(m, &line, format_args!("mds{rank} ({CLOSE_WAIT})"));
                     }
-                    _ => self.show_line(m, &line, format_args!("mds ({CLOSE_WAIT})")),
+                    None => self.show_line(m, &line, format_args!("mds ({CLOSE_WAIT})")),
                 }
             }
             (FROM_MDS, what) => match self.mdsc.request(reason.id) {

@@ -165,6 +165,7 @@ impl ServiceAuth {
         let authorizer = self.authorizer.lock().take().ok_or_else(errno::eproto)?;
         match authorizer.verify(&KernelCrypto, payload) {
             Ok(found) => keys(&found),
+            Err(error) if error == ENOMEM => Err(error),
             Err(error) => {
                 error!(
                     "{} could not prove its identity: {}\n",

@@ -47,16 +47,14 @@ struct Maps {
 }
 
 impl MonDispatch for Maps {
-    fn dispatch(&self, monc: &MonClient, msg: &Incoming) -> bool {
+    fn dispatch(&self, monc: &MonClient, msg: &Incoming) -> Result<bool> {
         if msg.header.kind != kind::OSD_MAP {
             return self.others.dispatch(monc, msg);
         }
         let mut front = KVVec::new();
-        match front.extend_from_slice(&msg.front, GFP_KERNEL) {
-            Ok(()) => self.osdc.handle_map(front),
-            Err(_) => error!("no memory for an OSD map\n"),
-        }
-        true
+        front.extend_from_slice(&msg.front, GFP_KERNEL)?;
+        self.osdc.handle_map(front)?;
+        Ok(true)
     }
 }
 

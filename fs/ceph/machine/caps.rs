@@ -116,7 +116,7 @@ pub struct Change {
     pub before: Caps,
     /// What is issued now.
     pub after: Caps,
-    /// Something is to be told to a server: call [`CapSet::check`].
+    /// Something is to be told to a server: call [`CapSet::due`].
     pub check: bool,
 }
 
@@ -137,6 +137,8 @@ impl Change {
 pub struct Update {
     /// Identity.
     pub cap_id: u64,
+    /// What counts as issued from now on.
+    pub issued: Caps,
     /// What is held.
     pub caps: Caps,
     /// What is wanted.
@@ -606,9 +608,9 @@ impl<S: Issuer> CapSet<S> {
     // ----- what servers are told -----
 
     /// What the rank has to be told now, if anything: that a revoked bit is not in
-    /// use any more, that more is wanted, or, with `all`, that less is wanted. It
-    /// counts as told then.
-    pub fn check(&mut self, rank: u32, is_dir: bool, cached: bool, all: bool) -> Option<Update> {
+    /// use any more, that more is wanted, or, with `all`, that less is wanted. When a
+    /// message says so, that is to be noted by [`told`](Self::told).
+    pub fn due(&self, rank: u32, is_dir: bool, cached: bool, all: bool) -> Option<Update> {
         let wanted = self.wanted(is_dir);
         let mut used = self.used(cached);
         if self.auth != Some(rank) {
@@ -624,7 +626,7 @@ impl<S: Issuer> CapSet<S> {
             Caps(u32::MAX)
         };
         let is_auth = self.auth == Some(rank);
-        let cap = self.get_mut(rank)?;
+        let cap = self.get(rank)?;
         let revoked = cap.revoking();
         let acknowledge = !revoked.is_empty() && !revoked.intersects(used);
         let more = is_auth && !wanted.without(cap.mds_wanted | cap.issued).is_empty();
@@ -634,19 +636,25 @@ impl<S: Issuer> CapSet<S> {
         if !acknowledge && !more && !less {
             return None;
         }
-        if all {
-            cap.issued = cap.issued & retain;
-        }
-        cap.implemented = cap.implemented & (cap.issued | used);
-        cap.mds_wanted = wanted;
+        let issued = if all { cap.issued & retain } else { cap.issued };
         Some(Update {
             cap_id: cap.cap_id,
-            caps: cap.implemented,
+            issued,
+            caps: cap.implemented & (issued | used),
             wanted,
             seq: cap.seq,
             issue_seq: cap.issue_seq,
             mseq: cap.mseq,
         })
+    }
+
+    /// The rank was told what was [`due`](Self::due), with no change in between.
+    pub fn told(&mut self, rank: u32, update: &Update) {
+        if let Some(cap) = self.get_mut(rank) {
+            cap.issued = update.issued;
+            cap.implemented = update.caps;
+            cap.mds_wanted = update.wanted;
+        }
     }
 
     /// Whether a server believes that more is wanted than is.
@@ -683,6 +691,13 @@ pub struct Removed<S> {
 #[kunit_tests(ceph_machine_caps)]
 mod tests {
     use super::*;
+
+    /// Tells rank 0 what is due.
+    fn check(set: &mut CapSet<From>, cached: bool, all: bool) -> Option<Update> {
+        let update = set.due(0, false, cached, all)?;
+        set.told(0, &update);
+        Some(update)
+    }
 
     /// Rank and generation; good unless the generation is 0.
     #[derive(Clone, Copy, Debug)]
@@ -741,12 +756,12 @@ mod tests {
         let change = set.grant(0, 7, Caps::PIN, 2).ok_or(EINVAL)?;
         assert!(change.lost().contains(Caps::FILE_RD));
         // What is not in use is acknowledged only together with the rest.
-        assert!(set.check(0, false, false, false).is_none());
+        assert!(check(&mut set, false, false).is_none());
         assert!(set.acquire(Caps::FILE_RD, Caps::NONE).is_none());
         assert!(set.give_back(got));
-        let update = set.check(0, false, false, false).ok_or(EINVAL)?;
+        let update = check(&mut set, false, false).ok_or(EINVAL)?;
         assert_eq!((update.caps, update.seq), (Caps::PIN, 2));
-        assert!(set.check(0, false, false, false).is_none());
+        assert!(check(&mut set, false, false).is_none());
         Ok(())
     }
 
@@ -757,8 +772,8 @@ mod tests {
         let rest = RD.without(Caps::FILE_CACHE);
         let change = set.grant(0, 7, rest, 2).ok_or(EINVAL)?;
         assert_eq!(change.lost(), Caps::FILE_CACHE);
-        assert!(set.check(0, false, true, false).is_none());
-        let update = set.check(0, false, false, false).ok_or(EINVAL)?;
+        assert!(check(&mut set, true, false).is_none());
+        let update = check(&mut set, false, false).ok_or(EINVAL)?;
         assert_eq!(update.caps, rest);
         Ok(())
     }
@@ -773,7 +788,7 @@ mod tests {
         assert_eq!(set.issued(), Caps::NONE);
         set.grant(0, 7, Caps::PIN | Caps::AUTH_SHARED, 2);
         assert_eq!(set.issued(), Caps::PIN | Caps::AUTH_SHARED);
-        assert!(set.check(0, false, false, false).is_none());
+        assert!(check(&mut set, false, false).is_none());
         Ok(())
     }
 
@@ -782,13 +797,13 @@ mod tests {
         let mut set = with_room()?;
         set.add(&From(0, 1), &reply(Caps::PIN, 1, true), false);
         set.open(Mode::Read);
-        let update = set.check(0, false, false, false).ok_or(EINVAL)?;
+        let update = check(&mut set, false, false).ok_or(EINVAL)?;
         assert_eq!(update.wanted, Mode::Read.caps());
-        assert!(set.check(0, false, false, true).is_none());
+        assert!(check(&mut set, false, true).is_none());
         assert!(set.close(Mode::Read) && !set.is_open());
         assert!(set.wants_less(false));
-        assert!(set.check(0, false, false, false).is_none());
-        let update = set.check(0, false, false, true).ok_or(EINVAL)?;
+        assert!(check(&mut set, false, false).is_none());
+        let update = check(&mut set, false, true).ok_or(EINVAL)?;
         assert_eq!(update.wanted, Caps::NONE);
         assert!(!set.wants_less(false));
         Ok(())

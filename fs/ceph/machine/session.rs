@@ -268,27 +268,17 @@ impl Session {
         self.state = SessionState::Restarting;
     }
 
-    /// The new daemon is about to be told what is held. The state before; `None` if
-    /// the session is over.
-    pub fn reconnecting(&mut self) -> Option<SessionState> {
+    /// The new daemon is about to be told what is held. False if the session is over.
+    /// If that fails, the session has [`moved`](Self::moved) still.
+    pub fn reconnecting(&mut self) -> bool {
         if self.state.is_over() {
-            return None;
+            return false;
         }
         self.seq = 0;
         self.cap_gen = self.cap_gen.wrapping_add(1);
         self.readonly = false;
-        Some(core::mem::replace(
-            &mut self.state,
-            SessionState::Reconnecting,
-        ))
-    }
-
-    /// The daemon could not be told; the next map tries again.
-    pub fn not_reconnected(&mut self, before: SessionState) {
-        self.state = match before {
-            SessionState::Reconnecting => SessionState::Restarting,
-            before => before,
-        };
+        self.state = SessionState::Reconnecting;
+        true
     }
 }
 
@@ -380,7 +370,7 @@ mod tests {
         s.ended(false);
         assert!(s.state().is_over());
         assert!(!s.validity(1).1);
-        assert_eq!((s.close(), s.reconnecting()), (None, None));
+        assert_eq!((s.close(), s.reconnecting()), (None, false));
     }
 
     #[test]
@@ -389,11 +379,12 @@ mod tests {
         s.force_readonly();
         s.moved();
         assert!(!s.state().is_usable());
-        assert_eq!(s.reconnecting(), Some(SessionState::Restarting));
+        assert!(s.reconnecting());
         assert!(!s.is_readonly());
-        s.not_reconnected(SessionState::Restarting);
+        // It could not be told.
+        s.moved();
         assert_eq!(s.state(), SessionState::Restarting);
-        s.reconnecting();
+        assert!(s.reconnecting());
         assert_eq!(
             s.opened(Features::SUPPORTED, 1, TIMEOUT),
             SessionState::Reconnecting

@@ -45,7 +45,7 @@ impl<H: MdsHooks> MdsClient<H> {
     pub(crate) fn show_sessions(&self, m: &SeqFile) {
         show!(m, "global_id {}\n", self.client.global_id());
         show!(m, "name \"{}\"\n", super::Text(&self.config.entity_id));
-        for session in self.sessions().unwrap_or_default() {
+        for session in self.sessions() {
             show!(m, "mds.{} {}\n", session.rank, session.state().name());
         }
     }

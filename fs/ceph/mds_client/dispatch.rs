@@ -59,6 +59,8 @@ impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
         }
     }
 
+    // What there was no memory for comes once more: a lost message could mean a request,
+    // or another client, that waits for ever.
     fn dispatch(&self, _con: &Arc<Connection>, msg: Incoming) -> Result {
         let (mdsc, session) = (&self.mdsc, &self.session);
         if !mdsc
@@ -71,40 +73,33 @@ impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
             CLIENT_SESSION => mdsc.session_message(session, &msg),
             CLIENT_REPLY => mdsc.reply(session, &msg),
             CLIENT_REQUEST_FORWARD => mdsc.forward(session, &msg),
-            MDS_MAP => {
-                mdsc.monitor_message(&msg);
-                Ok(())
-            }
+            MDS_MAP => mdsc.monitor_message(&msg),
             _ => {
-                session.count_message();
-                check_compat(&msg).and_then(|()| match mdsc.hooks() {
+                let taken = check_compat(&msg).and_then(|()| match mdsc.hooks() {
                     Some(hooks) => hooks.message(session, &msg),
                     None => Ok(()),
-                })
+                });
+                if taken != Err(ENOMEM) {
+                    session.count_message();
+                }
+                taken
             }
         };
-        match taken {
-            Err(e) => {
-                let what = if e == ENOMEM {
-                    "no memory for"
-                } else {
-                    "corrupt"
-                };
-                pr_err_ratelimited!(
-                    "mds{}: {} message of type {}, version {}: {:?}\n",
-                    session.rank,
-                    what,
-                    msg.header.kind,
-                    msg.header.version,
-                    e
-                );
-                if e == ENOMEM {
-                    return Ok(());
-                }
-                Err(e)
-            }
-            Ok(()) => Ok(()),
-        }
+        taken.inspect_err(|e| {
+            let what = if *e == ENOMEM {
+                "no memory for"
+            } else {
+                "corrupt"
+            };
+            pr_err_ratelimited!(
+                "mds{}: {} message of type {}, version {}: {:?}\n",
+                session.rank,
+                what,
+                msg.header.kind,
+                msg.header.version,
+                e
+            );
+        })
     }
 
     fn peer_reset(&self, _con: &Arc<Connection>) {
@@ -113,7 +108,7 @@ impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
         mdsc.note(format_args!("mds{} closed our session", session.rank));
         let Some(map) = mdsc.map() else { return };
         match map.state(session.rank) {
-            MdsState::RECONNECT => mdsc.reconnect(session, &map),
+            MdsState::RECONNECT => mdsc.reconnect(session, &map, true),
             // Past that phase no reconnect is taken: start anew.
             state if state > MdsState::RECONNECT => match session.state() {
                 SessionState::New | SessionState::Closed | SessionState::Rejected => {}
@@ -290,8 +285,13 @@ impl<H: MdsHooks> MdsClient<H> {
                 self.finish(&request, Ok(reply));
                 Ok(())
             }
+            Err(e) if e == ENOMEM => {
+                // Whoever asked may try again; the message is dealt with.
+                self.finish(&request, Err(e));
+                Ok(())
+            }
             Err(e) => {
-                self.finish(&request, Err(if e == ENOMEM { ENOMEM } else { EIO }));
+                self.finish(&request, Err(EIO));
                 Err(e)
             }
         }

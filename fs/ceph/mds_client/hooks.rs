@@ -52,7 +52,7 @@ pub(crate) trait MdsHooks: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; any other means that the message makes no sense.
+    /// `ENOMEM`, to get it once more; any other means that the message makes no sense.
     fn message(&self, session: &Arc<Session<Self>>, msg: &Incoming) -> Result;
 
     /// The server wants the session to keep no more than `max_caps` capabilities.

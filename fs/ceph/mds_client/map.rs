@@ -25,15 +25,22 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     /// Takes MDS_MAP and FS_MAP_USER messages of the monitors.
-    pub(crate) fn monitor_message(self: &Arc<Self>, msg: &Incoming) {
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and nothing was taken in.
+    pub(crate) fn monitor_message(self: &Arc<Self>, msg: &Incoming) -> Result {
         let taken = match msg.header.kind {
             MDS_MAP => self.mds_map(&msg.front),
             FS_MAP_USER => self.fs_map(&msg.front),
             _ => Ok(()),
         };
-        if let Err(e) = taken {
-            pr_err_ratelimited!("corrupt map from a monitor, ignored: {:?}\n", e);
+        match taken {
+            Err(e) if e == ENOMEM => return Err(e),
+            Err(e) => pr_err_ratelimited!("corrupt map from a monitor, ignored: {:?}\n", e),
+            Ok(()) => {}
         }
+        Ok(())
     }
 
     fn fs_map(self: &Arc<Self>, front: &[u8]) -> Result {
@@ -82,7 +89,7 @@ impl<H: MdsHooks> MdsClient<H> {
         self.note(format_args!("mdsmap {}", map.epoch));
         self.client.monc.got_map(Sub::MdsMap, map.epoch);
         if let Some(old) = old {
-            self.compare_maps(&old, &map)?;
+            self.compare_maps(&old, &map);
         }
         self.kick(|place| place == Place::WaitsForMap);
         DelayedTask::<Self>::queue(self.clone());
@@ -91,8 +98,8 @@ impl<H: MdsHooks> MdsClient<H> {
 
     /// What the new map means for each session. Maps come from the monitors one at a
     /// time, so this is never entered twice at once.
-    fn compare_maps(self: &Arc<Self>, old: &MdsMap, new: &MdsMap) -> Result {
-        for session in self.sessions()? {
+    fn compare_maps(self: &Arc<Self>, old: &MdsMap, new: &MdsMap) {
+        for session in self.sessions() {
             let rank = session.rank;
             let (before, after) = (old.state(rank), new.state(rank));
             if new.get(rank).is_none() && !new.is_in(rank) {
@@ -120,7 +127,7 @@ impl<H: MdsHooks> MdsClient<H> {
                 continue;
             }
             if session.state() == SessionState::Restarting && after >= MdsState::RECONNECT {
-                self.reconnect(&session, new);
+                self.reconnect(&session, new, false);
             }
             if before < MdsState::ACTIVE && after >= MdsState::ACTIVE {
                 if before != MdsState::CREATING && before != MdsState::STARTING {
@@ -135,15 +142,34 @@ impl<H: MdsHooks> MdsClient<H> {
                 }
             }
         }
-        Ok(())
     }
 
-    /// Tells the daemon that took over a rank what this client holds.
-    pub(super) fn reconnect(self: &Arc<Self>, session: &Arc<Session<H>>, map: &MdsMap) {
+    /// Tries again what [`reconnect`](Self::reconnect) had no memory for.
+    pub(super) fn reconnect_late(self: &Arc<Self>, session: &Arc<Session<H>>) {
+        let Some(map) = self.map() else { return };
+        if session.state() == SessionState::Restarting
+            && map.state(session.rank) >= MdsState::RECONNECT
+        {
+            self.reconnect(session, &map, false);
+        }
+    }
+
+    /// Tells the daemon that took over a rank what this client holds; with `again` even
+    /// if it was told already. Without memory the tick tries again.
+    pub(super) fn reconnect(
+        self: &Arc<Self>,
+        session: &Arc<Session<H>>,
+        map: &MdsMap,
+        again: bool,
+    ) {
         let Some(hooks) = self.hooks() else { return };
         let _io = session.io.lock();
-        let before = session.doubt(|inner| inner.reconnecting());
-        let Some(before) = before else { return };
+        if !again && session.state() != SessionState::Restarting {
+            return;
+        }
+        if !session.doubt(|inner| inner.reconnecting()) {
+            return;
+        }
         pr_info!("mds{} reconnect start\n", session.rank);
         self.note(format_args!("mds{} reconnect start", session.rank));
         session.con.close_nowait();
@@ -156,7 +182,7 @@ impl<H: MdsHooks> MdsClient<H> {
         if let Err(e) = sent {
             pr_err!("mds{} reconnect failed: {:?}\n", session.rank, e);
             self.note(format_args!("mds{} reconnect failed", session.rank));
-            session.inner.lock().not_reconnected(before);
+            session.inner.lock().moved();
         }
     }
 }

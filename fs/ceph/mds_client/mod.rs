@@ -240,7 +240,7 @@ impl<H: MdsHooks> MdsClient<H> {
             }
             state.phase = Phase::Recovering;
         }
-        for session in self.sessions().unwrap_or_default() {
+        for session in self.sessions() {
             self.drop_session(&session, SessionState::Closed);
         }
     }
@@ -273,12 +273,11 @@ impl<H: MdsHooks> MdsClient<H> {
         self.state.lock().session(rank).cloned()
     }
 
-    /// Calls `f` for each session.
-    pub(crate) fn for_each_session(&self, mut f: impl FnMut(&Arc<Session<H>>)) -> Result {
-        for session in self.sessions()? {
+    /// Calls `f` for each session, with no lock held.
+    pub(crate) fn for_each_session(&self, mut f: impl FnMut(&Arc<Session<H>>)) {
+        for session in self.sessions() {
             f(&session);
         }
-        Ok(())
     }
 
     /// An event for the file `health`.
@@ -290,13 +289,17 @@ impl<H: MdsHooks> MdsClient<H> {
         self.hooks.lock().clone()
     }
 
-    fn sessions(&self) -> Result<KVec<Arc<Session<H>>>> {
-        let state = self.state.lock();
-        let mut all = KVec::new();
-        for session in state.sessions.iter().flatten() {
-            all.push(session.clone(), GFP_KERNEL)?;
-        }
-        Ok(all)
+    /// The sessions, by rank, each as it is when its turn comes. Takes the state's lock
+    /// for each, and no memory: what goes over all sessions must not be cut short.
+    fn sessions(&self) -> impl Iterator<Item = Arc<Session<H>>> + '_ {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let state = self.state.lock();
+            let mut rest = state.sessions.iter().enumerate().skip(from);
+            let (at, session) = rest.find_map(|(at, s)| Some((at, s.clone()?)))?;
+            from = at.saturating_add(1);
+            Some(session)
+        })
     }
 
     /// Asks and waits for the answer, killable.
@@ -317,12 +320,14 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     fn register(&self, spec: Spec<H::Subject>) -> Result<Arc<Request<H>>> {
-        let mut state = self.state.lock();
-        state.last_tid = state.last_tid.wrapping_add(1);
-        let tid = state.last_tid;
+        let tid = {
+            let mut state = self.state.lock();
+            state.last_tid = state.last_tid.wrapping_add(1);
+            state.last_tid
+        };
         let request = Request::new(tid, spec)?;
         let node = RBTreeNode::new(tid, request.clone(), GFP_KERNEL)?;
-        state.requests.insert(node);
+        self.state.lock().requests.insert(node);
         Ok(request)
     }
 
@@ -566,7 +571,6 @@ impl<H: MdsHooks> MdsClient<H> {
         map: &MdsMap,
         session: &Arc<Session<H>>,
     ) -> Result {
-        self.open_connection(map, session)?;
         let oldest = state.requests.keys().next().copied();
         let config = &self.config;
         let front = ClientSession::encode_open(
@@ -579,14 +583,18 @@ impl<H: MdsHooks> MdsClient<H> {
             ],
             oldest.unwrap_or(0),
         )?;
-        session.inner.lock().opening(time::jiffies());
-        self.note(format_args!("mds{} session opening", session.rank));
-        session.send_parts(Parts {
+        let message = Message::new(Parts {
             kind: CLIENT_SESSION,
             version: ClientSession::OPEN_VERSION,
             front,
             ..Parts::default()
-        })
+        })?;
+        self.open_connection(map, session)?;
+        // From here on nothing fails: others wait for this session to be open.
+        session.inner.lock().opening(time::jiffies());
+        self.note(format_args!("mds{} session opening", session.rank));
+        session.send(message);
+        Ok(())
     }
 
     fn open_connection(self: &Arc<Self>, map: &MdsMap, session: &Arc<Session<H>>) -> Result {
@@ -644,15 +652,14 @@ impl<H: MdsHooks> MdsClient<H> {
             }
             forced
         };
-        let sessions = self.sessions().unwrap_or_default();
         let hooks = self.hooks();
         let limit = match forced {
             true => time::msecs(FORCED_CLOSE_MSECS),
             false => limit.min(time::secs(CLOSE_SECS)),
         };
-        for session in &sessions {
+        for session in self.sessions() {
             if let Some(hooks) = &hooks {
-                hooks.flush_releases(session);
+                hooks.flush_releases(&session);
             }
             if session.state().is_usable() {
                 if let Err(e) = session.request_close() {
@@ -665,13 +672,14 @@ impl<H: MdsHooks> MdsClient<H> {
             whom: FROM_MDS,
             ..Reason::default()
         };
-        let closed = || !sessions.iter().any(|s| s.state() == SessionState::Closing);
+        // What is over has left the table.
+        let closed = || !self.sessions().any(|s| s.state() == SessionState::Closing);
         if self
             .sessions_changed
             .wait_until(&self.client.waits, reason, Some(limit), closed)
             .is_err()
         {
-            for session in &sessions {
+            for session in self.sessions() {
                 if session.state() == SessionState::Closing {
                     pr_warn!(
                         "mds{} does not answer: unmounted without its closing the session; if it \
@@ -683,8 +691,8 @@ impl<H: MdsHooks> MdsClient<H> {
         }
         self.shutdown();
         drop(DelayedTask::<Self>::cancel_sync(self));
-        // Again: a request may have registered a session meanwhile.
-        for session in self.sessions().unwrap_or_default() {
+        // Those that were not closed, or registered by a request meanwhile.
+        for session in self.sessions() {
             session.con.close();
             if let Some(hooks) = &hooks {
                 hooks.session_closed(&session);
@@ -692,9 +700,8 @@ impl<H: MdsHooks> MdsClient<H> {
             session.inner.lock().ended(false);
             self.unregister(&session);
         }
-        for session in &sessions {
-            session.con.close();
-        }
+        // The callbacks of those that have left the table.
+        self.client.messenger.flush();
         let hooks = self.hooks.lock().take();
         drop(hooks);
     }
@@ -734,10 +741,11 @@ impl<H: MdsHooks> TaskHandler for MdsClient<H> {
             }
             renew
         };
-        for session in this.sessions().unwrap_or_default() {
+        for session in this.sessions() {
             if session.check_hung() {
                 this.note(format_args!("mds{} hung", session.rank));
             }
+            this.reconnect_late(&session);
             if !session.state().is_alive() {
                 continue;
             }

@@ -338,6 +338,13 @@ impl Machine {
         self.state == State::Open && !self.session.lossy && unacknowledged >= ACK_AFTER
     }
 
+    /// The message that was received last could not be taken in. It counts as not
+    /// received: the server of a lossless session sends it again after the fault that
+    /// has to follow, before anything else is sent.
+    pub fn not_taken(&mut self) {
+        self.session.in_seq = self.session.in_seq.wrapping_sub(1);
+    }
+
     /// Acknowledges what was received so far.
     ///
     /// # Errors

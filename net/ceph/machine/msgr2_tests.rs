@@ -507,6 +507,33 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_taken_in_comes_again() -> Result {
+        let mut client = client();
+        let mut server = ok(open(&mut client, 0, 999))?;
+        for n in 1..3 {
+            let bytes = message(&seq(n), [b"", b"", b""])?;
+            ok(server.send(&mut client, &bytes, 999))?;
+            client.body(Body::Collect);
+            let taken = ok(client.feed(C, &[]))?;
+            assert!(matches!(taken, (_, Some(Action::Message(_)))));
+        }
+        client.not_taken();
+        client.fault();
+        let mut server = ok(authenticate(&mut client, 999))?;
+        client.identify(C, &identity(10))?;
+        server.take(&mut client)?;
+        let body = server.expect(Tag::SessionReconnect)?;
+        let body = SessionReconnect::decode(&mut Decoder::new(&body))?;
+        assert_eq!(body.in_seq, 1);
+        let okay = numbers(Tag::SessionReconnectOk, &[0])?;
+        ok(server.send(&mut client, &okay, 999))?;
+        let bytes = message(&seq(2), [b"", b"", b""])?;
+        let head = ok(server.send(&mut client, &bytes, 999))?;
+        assert!(matches!(head, Some(Action::Head(..))));
+        Ok(())
+    }
+
+    #[test]
     fn retry_and_reset() -> Result {
         let mut client = client();
         ok(open(&mut client, 0, 999))?;

@@ -612,6 +612,15 @@ impl Actor {
         })
     }
 
+    /// The owner could not take in a message; with `ENOMEM`, it shall come again.
+    pub(super) fn not_taken(&mut self, error: Error) -> Result<(), Fault> {
+        if let (Some(machine), true) = (&mut self.machine, error == ENOMEM) {
+            machine.not_taken();
+        }
+        let why = CORRUPT;
+        Err(Fault { error, why })
+    }
+
     /// Tells the peer who we are.
     pub(super) fn identify(&mut self, con: &Connection) -> Result<(), Fault> {
         let identity = Identity {

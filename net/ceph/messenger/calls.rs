@@ -83,12 +83,7 @@ pub(super) fn perform(con: &Arc<Connection>, generation: u64, ops: &dyn Connecti
         }
         Call::Dispatch(msg) => {
             if let Err(error) = ops.dispatch(con, msg) {
-                answer(&mut |_| {
-                    Err(Fault {
-                        error,
-                        why: CORRUPT,
-                    })
-                });
+                answer(&mut |actor| actor.not_taken(error));
             }
         }
         Call::PeerReset => {

@@ -50,8 +50,9 @@ pub trait ConnectionOps: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The message makes no sense, which the owner has logged: the connection is
-    /// reset. The message counts as received.
+    /// `ENOMEM`: there was no memory to take the message in; the connection breaks, and
+    /// a lossless one gets it once more. Any other: the message makes no sense; the
+    /// connection is reset, and the message counts as received. The owner has logged it.
     fn dispatch(&self, con: &Arc<Connection>, msg: Incoming) -> Result;
 
     /// The connection broke before the message with this `tid` was complete: the

@@ -11,7 +11,9 @@
 //! apart by the session's number.
 //!
 //! Locks: the mutex is taken after any lock of the OSD and MDS clients. Neither
-//! callbacks of requests nor [`MonDispatch`] are called with it held.
+//! callbacks of requests nor [`MonDispatch`] are called with it held. What allocates
+//! with it held does so in a [`NoIo`] scope: reclaim may wait for a read, and the OSD
+//! client, to go on with that, for the mutex.
 use core::time::Duration;
 use kernel::{
     new_mutex, new_spinlock,
@@ -21,6 +23,7 @@ use kernel::{
     time::Jiffies,
 };
 use kernel_ext::{
+    alloc_scope::NoIo,
     global::Global,
     impl_has_delayed_task, new_delayed_task, new_wait_queue, random, time,
     wait::{Reason, WaitQueue, WaitTable},
@@ -67,7 +70,11 @@ const MON_STATEFUL_SUB: u64 = 1 << 57;
 pub trait MonDispatch: Send + Sync {
     /// A message came in; with no lock held, from the connection's work. Returns
     /// whether its type is known.
-    fn dispatch(&self, monc: &MonClient, msg: &Incoming) -> bool;
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, to get it again.
+    fn dispatch(&self, monc: &MonClient, msg: &Incoming) -> Result<bool>;
 }
 
 /// The client of the monitors.
@@ -102,6 +109,8 @@ struct Inner {
     lost_at: Option<Jiffies>,
     /// A renewal of tickets is under way.
     renewing: bool,
+    /// The subscriptions could not be sent.
+    unsent: bool,
     /// Why waiting is in vain.
     error: Option<Error>,
     queries: RBTree<u64, Arc<Query>>,
@@ -140,6 +149,7 @@ impl MonClient {
             session: 0,
             lost_at: None,
             renewing: false,
+            unsent: false,
             error: None,
             queries: RBTree::new(),
             maps: None,
@@ -164,6 +174,7 @@ impl MonClient {
     /// OSDs. Maps that are not the monitor client's go to `maps` until
     /// [`stop`](Self::stop).
     pub fn start(self: &Arc<Self>, maps: Arc<dyn MonDispatch>) {
+        let _noio = NoIo::enter();
         let mut inner = self.inner.lock();
         inner.maps = Some(maps);
         inner.error = None;
@@ -192,6 +203,7 @@ impl MonClient {
 
     /// Goes to another monitor, for example because our address has changed.
     pub fn reopen_session(self: &Arc<Self>) {
+        let _noio = NoIo::enter();
         let mut inner = self.inner.lock();
         if !inner.hunt.is_stopped() {
             self.reopen(&mut inner);
@@ -260,6 +272,7 @@ impl MonClient {
 
     /// Sends all subscriptions, now or as soon as there is a session.
     pub fn renew_subs(&self) {
+        let _noio = NoIo::enter();
         let mut inner = self.inner.lock();
         if !inner.hunt.is_hunting() {
             self.send_subs(&mut inner);
@@ -276,8 +289,9 @@ impl MonClient {
                 ..Parts::default()
             })
         });
-        if sent.is_err() {
-            error!("cannot subscribe to maps: out of memory\n");
+        inner.unsent = sent.is_err();
+        if inner.unsent {
+            error!("cannot subscribe to maps: out of memory; tried again soon\n");
         }
     }
 
@@ -422,6 +436,7 @@ impl MonClient {
 
     /// Renews the tickets that have to be renewed.
     pub fn validate_auth(&self) {
+        let _noio = NoIo::enter();
         self.renew_tickets(&mut self.inner.lock());
     }
 
@@ -465,6 +480,7 @@ impl MonClient {
 
 impl TaskHandler for MonClient {
     fn run(this: Arc<Self>) {
+        let _noio = NoIo::enter();
         let mut inner = this.inner.lock();
         let timeout = Duration::from_millis(u64::from(PING_TIMEOUT_MS));
         match inner.hunt.tick(this.con.keepalive_expired(timeout)) {
@@ -474,7 +490,7 @@ impl TaskHandler for MonClient {
                 this.con.keepalive();
                 this.renew_tickets(&mut inner);
                 let forgets = this.con.peer_features() & MON_STATEFUL_SUB == 0;
-                if forgets && inner.subs.renewal_is_due(now()) {
+                if inner.unsent || forgets && inner.subs.renewal_is_due(now()) {
                     this.send_subs(&mut inner);
                 }
             }

@@ -49,6 +49,10 @@ impl Session {
 
     /// The monitor does not take us, or is not who it should be.
     fn refused(&self, inner: &mut Inner, error: Error) {
+        if error == ENOMEM {
+            // Says nothing of the key: the next attempt will.
+            return;
+        }
         let Mon { rank, addr } = self.mon;
         let name = auth::Name(inner.auth.name());
         let protocol = method::name(inner.auth.method());
@@ -139,7 +143,8 @@ impl Session {
                     .monc
                     .lock_session(self.number)
                     .and_then(|i| i.maps.clone());
-                if maps.is_some_and(|maps| !maps.dispatch(&self.monc, msg)) {
+                let Some(maps) = maps else { return Ok(()) };
+                if !maps.dispatch(&self.monc, msg)? {
                     warning!("received unknown message type {other}\n");
                 }
                 Ok(())
@@ -185,6 +190,10 @@ impl ConnectionOps for Session {
                 "mon{rank} {addr} cannot take in message of type {}, version {}: {errno}\n",
                 msg.header.kind, msg.header.version
             );
+            if *error == ENOMEM {
+                // Says nothing of the monitor; the next session asks for it again.
+                return;
+            }
             if let Some(mut inner) = self.monc.lock_session(self.number) {
                 inner.hunt.distrust();
                 self.monc.schedule(&inner);

@@ -160,10 +160,14 @@ impl OsdClient {
     }
 
     /// Takes the front of an `MOSDMap`, from whomever. The worker does the rest.
-    pub fn handle_map(self: &Arc<Self>, front: KVVec<u8>) {
-        // Without memory the map is lost; it will be asked for again.
-        let _ = self.maps.lock().push(front, GFP_KERNEL);
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn handle_map(self: &Arc<Self>, front: KVVec<u8>) -> Result {
+        self.maps.lock().push(front, GFP_KERNEL)?;
         self.wake_worker();
+        Ok(())
     }
 
     /// Reads from an object into `dest`. The answer goes to `done`, from the work of a

@@ -77,6 +77,8 @@ pub(super) struct State {
     pub(super) gone_since: u32,
     /// The monitors were asked for the newest epoch.
     pub(super) asked: bool,
+    /// They could not be asked, for want of memory.
+    pub(super) ask_again: bool,
 }
 
 impl OsdRequest {
@@ -104,6 +106,7 @@ impl OsdRequest {
             failed: None,
             gone_since: 0,
             asked: false,
+            ask_again: false,
         };
         Arc::pin_init(
             try_pin_init!(Self {

@@ -198,6 +198,8 @@ impl Ops {
             .and_then(|()| OsdOpReply::decode(&msg.front, version, r.target.namespace()));
         let mut corrupt = Ok(());
         let result = match decoded {
+            // It is asked for again over the next connection.
+            Err(error) if error == ENOMEM => return Err(error),
             Err(error) => {
                 corrupt = Err(error);
                 Err(EIO)
@@ -242,20 +244,14 @@ impl Ops {
         let mut state = self.session.state.lock();
         match backoff.op {
             BackoffOp::Block => {
-                let acknowledged = backoff.acknowledge().and_then(|front| {
-                    Message::new(Parts {
-                        kind: kind::OSD_BACKOFF,
-                        version: Backoff::VERSION,
-                        front,
-                        ..Parts::default()
-                    })
-                });
-                match acknowledged {
-                    Ok(message) if state.backoffs.push(backoff, GFP_KERNEL).is_ok() => {
-                        con.send(message);
-                    }
-                    _ => error!("osd{}: no memory for backoff\n", self.session.id),
-                }
+                let message = Message::new(Parts {
+                    kind: kind::OSD_BACKOFF,
+                    version: Backoff::VERSION,
+                    front: backoff.acknowledge()?,
+                    ..Parts::default()
+                })?;
+                state.backoffs.push(backoff, GFP_KERNEL)?;
+                con.send(message);
             }
             BackoffOp::Unblock => {
                 let id = backoff.id;
@@ -309,7 +305,7 @@ impl ConnectionOps for Ops {
             kind::OSD_BACKOFF => self.handle_backoff(con, msg),
             kind::OSD_MAP => header
                 .check_compat(OsdMaps::VERSION)
-                .map(|()| self.osdc.handle_map(msg.front)),
+                .and_then(|()| self.osdc.handle_map(msg.front)),
             _ => Ok(()),
         };
         taken.inspect_err(|error| {

@@ -66,13 +66,8 @@ impl OsdClient {
         }
         self.asleep.store(false, Relaxed);
         let mut taken = Taken::new();
-        let maps = core::mem::take(&mut *self.maps.lock());
-        let (news, before) = (!maps.is_empty(), self.epoch());
-        for front in &maps {
-            if let Err(error) = self.take_maps(front, &mut taken) {
-                error!("corrupt osdmap: {}\n", error.to_errno());
-            }
-        }
+        let before = self.epoch();
+        let (news, left) = self.take_all_maps(&mut taken);
         self.mark_given_up();
         let how = match self.reopen.xchg(false, Relaxed) {
             true => Scan::Reopen,
@@ -90,11 +85,37 @@ impl OsdClient {
         self.tick();
         let busy = self.count.load(Relaxed) > 0;
         self.asleep.store(!busy, Relaxed);
-        let delay = match busy {
+        let delay = match busy || left {
             true => time::secs(1),
             false => time::secs(u64::from(self.options.osd_idle_ttl.max(4) / 4)),
         };
         DelayedTask::<Self>::queue_delayed(self.clone(), delay);
+    }
+
+    /// Takes the messages with maps that came in. Returns whether there were any, and
+    /// whether there is one left for which there is no memory now.
+    fn take_all_maps(self: &Arc<Self>, taken: &mut Taken) -> (bool, bool) {
+        let mut news = false;
+        loop {
+            // The worker alone takes out; others append.
+            let front = self.maps.lock().first_mut().map(core::mem::take);
+            let Some(front) = front else {
+                return (news, false);
+            };
+            match self.take_maps(&front, taken) {
+                Err(error) if error == ENOMEM => {
+                    if let Some(first) = self.maps.lock().first_mut() {
+                        *first = front;
+                    }
+                    return (news, true);
+                }
+                Err(error) => error!("corrupt osdmap: {}\n", error.to_errno()),
+                Ok(()) => {}
+            }
+            news = true;
+            // It is empty by now.
+            let _ = self.maps.lock().remove(0);
+        }
     }
 
     /// Takes the maps of a message, in order.
@@ -317,7 +338,24 @@ impl OsdClient {
         });
         let sent = told.and_then(|told| self.monc.get_version_async("osdmap", told));
         if sent.is_err() {
-            req.state.lock().asked = false;
+            // Without memory; the tick tries again.
+            let mut r = req.state.lock();
+            r.asked = false;
+            r.ask_again = true;
+        }
+    }
+
+    /// Asks for the newest epoch again, for one request that could not.
+    fn ask_again(self: &Arc<Self>) {
+        let req = {
+            let state = self.homeless.state.lock();
+            let mut requests = state.requests.values();
+            requests
+                .find(|req| core::mem::take(&mut req.state.lock().ask_again))
+                .cloned()
+        };
+        if let Some(req) = req {
+            self.check_pool(&req, self.epoch());
         }
     }
 
@@ -326,6 +364,7 @@ impl OsdClient {
         let keepalive = time::secs(u64::from(self.options.osd_keepalive));
         let mut slow = self.overdue(&self.homeless);
         self.retry_homeless();
+        self.ask_again();
         let mut id = HOMELESS;
         while let Some(session) = self.session_after(id) {
             id = session.id;
