@@ -13,8 +13,8 @@ longest() { "$program" --list | awk -v t="$1" '$1 == t { print $2 }'; }
 one() {
 	local target=$1 dir=$work/$1 log=$work/$1.log args
 	mkdir -p "$dir" "$work/found/$target"
-	# A slow input is a finding: a second is an age for a decoder.
-	args=(-timeout=20 -rss_limit_mb=1024 -malloc_limit_mb=512 -max_len="$(longest "$target")"
+	# On a busy machine; an input that takes long is printed anyway (slow-unit).
+	args=(-timeout=120 -rss_limit_mb=1024 -malloc_limit_mb=512 -max_len="$(longest "$target")"
 		-artifact_prefix="$work/found/$target/" -print_final_stats=1 -use_value_profile=0
 		-verbosity=1 -len_control=20)
 	if [ "$runs" -gt 0 ]; then args+=(-runs="$runs"); else args+=(-max_total_time="$seconds"); fi

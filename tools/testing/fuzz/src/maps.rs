@@ -65,6 +65,10 @@ fn place(map: &OsdMap, choice: u8) {
     let Some(pool) = map.pools().get(usize::from(choice & 3)) else {
         return;
     };
+    if map.crush().tunables.choose_total_tries > 100 {
+        // It may use up CRUSH's whole budget, which the target of CRUSH maps tries.
+        return;
+    }
     assert!(map.pool(pool.id).is_some_and(|found| found.id == pool.id));
     if let Some(name) = map.pool_name(pool.id) {
         assert!(map
