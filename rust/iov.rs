@@ -210,8 +210,11 @@ impl IovDest {
         self.filled = 0;
     }
 
-    /// Gives the buffer back, cut to what was filled; the destination itself if it
-    /// is not one made of a buffer.
+    /// Gives the buffer back, cut to what was filled.
+    ///
+    /// # Errors
+    ///
+    /// The destination itself if it is not one made of a buffer.
     pub fn into_buffer(self) -> Result<KVVec<u8>, Self> {
         match self.kind {
             Kind::Buffer(mut buf) => {
@@ -222,8 +225,11 @@ impl IovDest {
         }
     }
 
-    /// Ends the writing and gives the owner back; the destination itself if its
-    /// owner is not a `T`.
+    /// Ends the writing and gives the owner back.
+    ///
+    /// # Errors
+    ///
+    /// The destination itself if its owner is not a `T`.
     pub fn into_owner<T: Any>(self) -> Result<KBox<T>, Self> {
         match self.kind {
             Kind::Iter(iter) if (*iter.owner).is::<T>() => {
@@ -243,7 +249,7 @@ unsafe fn exactly(iter: *mut bindings::iov_iter, done: usize, len: usize) -> Res
     if done == len {
         return Ok(());
     }
-    // SAFETY: By the requirement.
+    // SAFETY: The caller says that it was advanced by `done` bytes.
     unsafe { bindings::iov_iter_revert(iter, done) };
     Err(EFAULT)
 }

@@ -187,7 +187,7 @@ unsafe extern "C" fn destroy<K: KeyType>(key: *mut bindings::key) {
 /// any more.
 unsafe fn drop_payload<K: KeyType>(payload: *mut kernel::ffi::c_void) {
     if !payload.is_null() {
-        // SAFETY: By the requirement.
+        // SAFETY: It comes from `Arc::into_raw`, and is given up.
         drop(unsafe { Arc::from_raw(payload.cast::<K::Payload>()) });
     }
 }

@@ -157,7 +157,7 @@ impl fmt::Write for Buffer {
 /// Called by the module code with a page, for a parameter whose `arg` is a
 /// [`TextParam`].
 unsafe extern "C" fn get_text(buffer: *mut c_char, param: *const bindings::kernel_param) -> i32 {
-    // SAFETY: By the requirement.
+    // SAFETY: The caller gives a parameter whose `arg` is a `TextParam`.
     let text = unsafe { &*(*param).__bindgen_anon_1.arg.cast::<TextParam>() };
     let mut out = Buffer {
         at: buffer.cast(),

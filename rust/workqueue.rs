@@ -314,7 +314,7 @@ where
     ///
     /// `dwork` was computed by [`Self::of`].
     unsafe fn container(dwork: *mut bindings::delayed_work) -> *const T {
-        // SAFETY: By the requirement.
+        // SAFETY: `dwork` is the field of a `Self`, as `of` has computed it.
         let task =
             unsafe { kernel::container_of!(Opaque::cast_from(dwork).cast_mut(), Self, dwork) };
         // SAFETY: By `HasDelayedTask` the task is at that offset of a `T`.

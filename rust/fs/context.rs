@@ -63,7 +63,7 @@ impl<T: FileSystem> FsContext<T> {
     ///
     /// `ptr` must be valid for `'a` and of a [`Registration<T>`].
     unsafe fn from_raw<'a>(ptr: *mut bindings::fs_context) -> &'a Self {
-        // SAFETY: By the requirements; the layout is transparent.
+        // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
         unsafe { &*ptr.cast() }
     }
 
@@ -329,7 +329,7 @@ pub(super) unsafe extern "C" fn init_fs_context<T: FileSystem>(
     from_result(|| {
         // In the `bindings` of the kernel crate the type is opaque.
         let fc: *mut bindings::fs_context = fc.cast();
-        // SAFETY: By the requirements.
+        // SAFETY: The VFS calls this for a context of a `Registration<T>`.
         let ctx = unsafe { FsContext::<T>::from_raw(fc) };
         // SAFETY: For a reconfiguration the VFS sets the root before, and its super
         // block is of our type.

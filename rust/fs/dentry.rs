@@ -72,7 +72,7 @@ impl<T: FileSystem> Uncounted<T> {
     ///
     /// `ptr` must be as in the invariants, for `'a`.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::dentry) -> &'a Self {
-        // SAFETY: By the requirements; the layout is transparent.
+        // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
         unsafe { &*ptr.cast() }
     }
 
@@ -105,7 +105,8 @@ impl<T: FileSystem> Uncounted<T> {
     pub(super) unsafe fn from_deferred_node(
         node: *mut bindings::llist_node,
     ) -> *mut bindings::dentry {
-        // SAFETY: By the requirements it is that member, and `d_init` has set the other.
+        // SAFETY: It is that member, as it comes from `deferred_node`, and `d_init` has
+        // set the other.
         unsafe { (*kernel::container_of!(Opaque::cast_from(node), Memory<T>, deferred)).dentry }
     }
 
@@ -165,7 +166,7 @@ impl<T: FileSystem> Dentry<T> {
     ///
     /// `ptr` must be as in the invariants, for `'a`.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::dentry) -> &'a Self {
-        // SAFETY: By the requirements; the layout is transparent.
+        // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
         unsafe { &*ptr.cast() }
     }
 
@@ -229,7 +230,7 @@ impl<T: FileSystem> Dentry<T> {
         Ok(out)
     }
 
-    /// Its path from the root of the file system.
+    /// Its path from the root of the file system. May sleep.
     ///
     /// # Errors
     ///
@@ -316,7 +317,7 @@ impl<T: FileSystem> DentryRef<T> {
     /// `dentry` must be null, or of `T` and have a reference that the caller owns.
     pub(super) unsafe fn from_vfs(dentry: *mut bindings::dentry) -> Option<Self> {
         let dentry = NonNull::new(dentry)?;
-        // SAFETY: By the requirements.
+        // SAFETY: It is not null, so it is of `T` and has a reference.
         unsafe { Dentry::<T>::from_raw(dentry.as_ptr()) }
             .super_block()
             .inner()
@@ -419,7 +420,7 @@ impl<'a, T: FileSystem> Unhashed<'a, T> {
     ///
     /// `ptr` must be as in the invariants, for `'a`.
     pub(super) unsafe fn from_raw(ptr: *mut bindings::dentry) -> Self {
-        // SAFETY: By the requirements.
+        // SAFETY: The caller says that the dentry is held for `'a`.
         Self(unsafe { Dentry::from_raw(ptr) })
     }
 
@@ -475,7 +476,7 @@ impl<'a, T: FileSystem> Unhashed<'a, T> {
 ///
 /// The dentry must be valid, and its name must not change for `'a`.
 unsafe fn stable_name<'a>(dentry: *mut bindings::dentry) -> &'a [u8] {
-    // SAFETY: By the requirements.
+    // SAFETY: The caller says that the dentry is valid, and keeps its name for `'a`.
     unsafe {
         let name = &raw const (*dentry).__bindgen_anon_1.d_name;
         let len = (*name).__bindgen_anon_1.__bindgen_anon_1.len as usize;
@@ -501,7 +502,7 @@ unsafe fn splice<T: FileSystem>(
         }
         None => ptr::null_mut(),
     };
-    // SAFETY: By the requirements. It takes over the reference to the inode in any case,
+    // SAFETY: The dentry is held and unhashed, its directory locked. It takes over the reference to the inode in any case,
     // and returns null or a dentry with a reference.
     unsafe {
         let other = from_err_ptr(bindings::d_splice_alias(inode, dentry))?;

@@ -53,7 +53,7 @@ impl<O: Operations> OpenFile<O> {
     ///
     /// `ptr` must be as in the invariants, for `'a`.
     unsafe fn from_raw<'a>(ptr: *mut bindings::file) -> &'a Self {
-        // SAFETY: By the requirements; the layout is transparent.
+        // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
         unsafe { &*ptr.cast() }
     }
 
@@ -89,6 +89,10 @@ impl<O: Operations> OpenFile<O> {
 
     /// lseek(2) as usual, for positions up to `max` and an end at `end`. `whence` is as in
     /// lseek(2).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a position outside, `ENXIO` for a search from beyond the end.
     pub fn generic_llseek(&self, offset: i64, whence: i32, max: i64, end: i64) -> Result<i64> {
         // SAFETY: The file is valid.
         let pos =

@@ -201,7 +201,7 @@ impl<T: FileSystem> Uncounted<T> {
     ///
     /// `ptr` must be as in the invariants, for `'a`.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::inode) -> &'a Self {
-        // SAFETY: By the requirements; the layout is transparent.
+        // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
         unsafe { &*ptr.cast() }
     }
 
@@ -226,7 +226,7 @@ impl<T: FileSystem> Uncounted<T> {
     pub(super) unsafe fn from_deferred_node(
         node: *mut bindings::llist_node,
     ) -> *mut bindings::inode {
-        // SAFETY: By the requirements it is that member.
+        // SAFETY: The node is the member `deferred`, as it comes from `deferred_node`.
         unsafe {
             kernel::container_of!(Opaque::cast_from(node), Memory<T>, deferred)
                 .cast_mut()
@@ -352,7 +352,7 @@ impl<T: FileSystem> Inode<T> {
     ///
     /// `ptr` must be as in the invariants, for `'a`.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::inode) -> &'a Self {
-        // SAFETY: By the requirements; the layout is transparent.
+        // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
         unsafe { &*ptr.cast() }
     }
 
@@ -502,7 +502,7 @@ impl<T: FileSystem> InodeRef<T> {
     /// `inode` must be null, or of `T` and have a reference that the caller owns.
     pub(super) unsafe fn from_vfs(inode: *mut bindings::inode) -> Option<Self> {
         let inode = NonNull::new(inode)?;
-        // SAFETY: By the requirements.
+        // SAFETY: It is not null, so it is of `T` and has a reference.
         unsafe { Inode::<T>::from_raw(inode.as_ptr()) }
             .super_block()
             .inner()
@@ -634,7 +634,7 @@ unsafe extern "C" fn grab<T: FileSystem>(
     unsafe {
         if test::<T>(inode, key) == 0 {
             0
-        } else if bindings::igrab(inode).is_null() {
+        } else if bindings::inode_is_new(inode) || bindings::igrab(inode).is_null() {
             -1
         } else {
             1
@@ -643,8 +643,8 @@ unsafe extern "C" fn grab<T: FileSystem>(
 }
 
 impl<T: FileSystem> SuperBlock<T> {
-    /// As [`Self::find_inode`], but never sleeps nor waits: an inode that is being evicted
-    /// is not found.
+    /// As [`Self::find_inode`], but never sleeps nor waits: an inode that is being evicted,
+    /// or is still [`New`], is not found.
     pub fn find_inode_now(&self, key: &Key<T>) -> Option<InodeRef<T>> {
         let data = ptr::from_ref(key).cast_mut().cast();
         // SAFETY: The super block is alive; the callback fits its inodes and the key, and

@@ -57,7 +57,7 @@ impl StatFs {
     /// `ptr` must be valid and not used by others for `'a`. (In the `bindings` of the
     /// kernel crate the type is opaque, so it is another type of the same name.)
     pub(super) unsafe fn from_raw<'a, X>(ptr: *mut X) -> &'a mut Self {
-        // SAFETY: By the requirements; the layout is transparent.
+        // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
         unsafe { &mut *ptr.cast() }
     }
 
@@ -154,7 +154,7 @@ impl Stat {
     ///
     /// `ptr` must be valid and not used by others for `'a`.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::kstat) -> &'a mut Self {
-        // SAFETY: By the requirements; the layout is transparent.
+        // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
         unsafe { &mut *ptr.cast() }
     }
 

@@ -134,7 +134,7 @@ impl<T: FileSystem> Inner<T> {
         // The work item may put the reference, and its count, before it is queued
         // here: a count of our own keeps `self` alive.
         self.gate.get();
-        // SAFETY: By the requirements. The queue outlives all super blocks, the work item
+        // SAFETY: The node is on no list and fits this one. The queue outlives all super blocks, the work item
         // is initialised.
         unsafe {
             bindings::llist_add(node, list.get());
@@ -199,7 +199,7 @@ impl<T: FileSystem> SuperBlock<T> {
     ///
     /// `ptr` must be as in the invariants, for `'a`.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::super_block) -> &'a Self {
-        // SAFETY: By the requirements; the layout is transparent.
+        // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
         unsafe { &*ptr.cast() }
     }
 

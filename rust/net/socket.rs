@@ -475,7 +475,7 @@ unsafe extern "C" fn receive(
     if ctx.stopped {
         return 0;
     }
-    // SAFETY: By the requirements, for the duration of this function.
+    // SAFETY: `skb` has these bytes for the duration of this function.
     let mut chunk = unsafe { SkbChunk::new(skb, offset as usize, len) };
     let total = chunk.len();
     ctx.result = (ctx.f)(&mut chunk);
@@ -509,7 +509,7 @@ unsafe fn with_callbacks(sk: *mut bindings::sock, f: impl FnOnce(&dyn SocketCall
 ///
 /// Called by the network stack for a socket with the hooks of a [`Socket`].
 unsafe extern "C" fn data_ready(sk: *mut bindings::sock) {
-    // SAFETY: By the requirement.
+    // SAFETY: The stack calls this for a socket with the hooks of a `Socket`.
     unsafe { with_callbacks(sk, |callbacks| callbacks.data_ready()) }
 }
 
@@ -517,7 +517,7 @@ unsafe extern "C" fn data_ready(sk: *mut bindings::sock) {
 ///
 /// Called by the network stack for a socket with the hooks of a [`Socket`].
 unsafe extern "C" fn write_space(sk: *mut bindings::sock) {
-    // SAFETY: By the requirement. The stack keeps SOCK_NOSPACE set, and calls
+    // SAFETY: The stack calls this for a socket with the hooks of a `Socket`. The stack keeps SOCK_NOSPACE set, and calls
     // again, until there is enough space for us to clear it.
     unsafe {
         with_callbacks(sk, |callbacks| {
@@ -532,7 +532,7 @@ unsafe extern "C" fn write_space(sk: *mut bindings::sock) {
 ///
 /// Called by the network stack for a socket with the hooks of a [`Socket`].
 unsafe extern "C" fn state_change(sk: *mut bindings::sock) {
-    // SAFETY: By the requirement.
+    // SAFETY: The stack calls this for a socket with the hooks of a `Socket`.
     unsafe {
         with_callbacks(sk, |callbacks| {
             callbacks.state_change(TcpState::from_raw(bindings::sock_state(sk)));

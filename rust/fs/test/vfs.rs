@@ -91,6 +91,14 @@ mod tests {
             assert_eq!((file.mode, file.nlink), (mode::REGULAR | 0o600, 3));
             assert_eq!((file.size, file.blocks), (7, 5));
             assert!(sb.find_inode(&77).is_none());
+            assert!(sb.find_inode_now(&77).is_none());
+            assert!(sb
+                .find_inode_now(&THE_FILE)
+                .is_some_and(|found| found.ino() == THE_FILE));
+            match sb.get_or_create_inode(&UNREADY)? {
+                Got::Existing(_) => return Err(EEXIST),
+                Got::New(_new) => assert!(sb.find_inode_now(&UNREADY).is_none()),
+            }
             Ok(())
         })
     }
@@ -136,6 +144,7 @@ mod tests {
             assert!(root.cached_child(b"").is_none() && root.cached_child(&[b'x'; 256]).is_none());
             with_dentry(m, b"file", |dentry| -> Result {
                 assert_eq!(&dentry.name()?[..], b"file");
+                assert_eq!(&dentry.path()?[..], b"/file");
                 assert!(core::ptr::eq(&*dentry.parent(), root));
                 let cached = root.cached_child(b"file").ok_or(ENOENT)?;
                 assert!(core::ptr::eq(&*cached, dentry));
