@@ -26,8 +26,9 @@ OPERATIONS = {
 }
 SCRIPT = "/lab/src/tools/testing/integration/in_guest/blocked.py"
 WAITING = "cat /sys/kernel/debug/ceph/*/waiting"
-# A second for the OSD client's tick, and some for the guest, which is slow.
-KILL_LIMIT = 4
+# A second for the OSD client's tick; the rest is for a guest that has to share its processor.
+# Nothing of the cluster comes back meanwhile, so what cannot be killed does not end at all.
+KILL_LIMIT = 10
 
 
 def stop_all(t, dead):
@@ -161,8 +162,10 @@ UMOUNT = "exec python3 -c 'import ctypes; exit(ctypes.CDLL(None).umount2(b\"/mnt
 
 def test_umount_without_a_cluster(t):
     """It ends by itself, with reads on their way into the page cache; by force at once."""
-    for dead in (False, True):
-        for how, limit in (("umount", 14), ("killed", KILL_LIMIT), ("force", KILL_LIMIT)):
+    limits = {"umount": 20, "killed": KILL_LIMIT, "force": KILL_LIMIT}
+    for dead, ways in ((False, ("umount", "killed", "force")), (True, ("umount", "force"))):
+        for how in ways:
+            limit = limits[how]
             t.ensure_mounted()
             t.drop_caches()
             t.ok(f"ls -l {M}/sizes >/dev/null")
