@@ -154,3 +154,23 @@ def test_readers_are_killed(t):
     t.wait("no request is left", lambda: "REQUESTS 0 homeless 0" in t.ok(f"cat {d}/osdc"), 10)
     t.drop_caches()
     t.equal(t.ok(f"sha256sum <{M}/sizes/4194304").split()[0], want["sizes/4194304"]["sha256"], "content")
+
+
+def test_questions_outlive_monitors(t):
+    """Asked while there is no monitor at all; each is answered once there is one again."""
+    t.ensure_mounted()
+    d = folder(t)
+    names = t.cluster.names("mon")
+    for n in names:
+        t.cluster.kill(n)
+    try:
+        jobs = [t.g.spawn(f"exec stat -f {M}") for _ in range(3)]
+        t.wait("all are shown", lambda: t.ok(f"cat {d}/monc").count(" statfs\n") == 3, 10)
+        time.sleep(4)
+    finally:
+        for n in names:
+            t.cluster.start_daemon(n)
+    for job in jobs:
+        t.equal(job.wait(60).status, 0, "a question")
+    t.check("statfs" not in t.ok(f"cat {d}/monc"), "a question is left")
+    t.cluster.wait_health()
