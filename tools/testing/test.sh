@@ -38,6 +38,25 @@ part() {
 	fi
 }
 
+# together FUNCTION...: each calls part once, all at the same time: guests and clusters
+# mostly wait. What they print comes when all are done.
+together() {
+	local f
+	for f; do
+		(
+			passed=0 failed=0
+			"$f" >"$LOGDIR/$f.out"
+			echo "$passed $failed" >"$LOGDIR/$f.counts"
+		) &
+	done
+	wait
+	for f; do
+		cat "$LOGDIR/$f.out"
+		# shellcheck disable=SC2046
+		count $(cat "$LOGDIR/$f.counts")
+	done
+}
+
 # One check, passed or failed by its status.
 as_one() { if [ "$2" -eq 0 ]; then echo 1 0; else echo 0 1; fi; }
 
@@ -76,7 +95,13 @@ part rules as_one "$TESTING/static/rules.sh"
 part panics as_one "$TESTING/static/panics.sh"
 part debug-kernel as_one "$TESTING/kernel/modules.sh" -k debug
 part kunit as_kunit "$TESTING/kunit/run.sh"
-part integration as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh"
+first_half() {
+	part integration-1 as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh" '^[1-4]'
+}
+second_half() {
+	part integration-2 as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh" '^[^1-4]'
+}
+together first_half second_half
 if [ -n "${FULL:-}" ]; then
 	part faults as_line env BESIDE=c "$TESTING/faults/run.sh"
 	part sanitize as_line "$TESTING/sanitize/run.sh"

@@ -264,10 +264,22 @@ class Cluster:
         pgs = {x["state_name"] for x in s["pgmap"]["pgs_by_state"]}
         if pgs != {"active+clean"} or not s["pgmap"]["num_pgs"]:
             return f"PGs are {pgs}"
-        if self.mds_names:
-            up = [x["status"] for x in s["fsmap"]["by_rank"]]
-            if not up or set(up) != {"up:active"}:
-                return f"MDS is {up}"
+        return self._mds_not_active(s) if self.mds_names else None
+
+    def _mds_not_active(self, status):
+        """Why not all ranks are active, or None."""
+        ranks = status["fsmap"]["by_rank"]
+        up = [x["status"] for x in ranks]
+        if not up or set(up) != {"up:active"}:
+            return f"MDS is {up}"
+        # After a restart the monitors believe for a while that the daemon's former life goes on.
+        for x in ranks:
+            try:
+                if json.loads(self.daemon(f"mds.{x['name']}", "status"))["id"] == x["gid"]:
+                    continue
+            except (ValueError, KeyError, subprocess.TimeoutExpired):
+                pass
+            return f"MDS {x['name']} is not the one that the monitors know"
         return None
 
     def _pg_states(self):
@@ -293,11 +305,11 @@ class Cluster:
     def wait_mds_active(self, timeout=120):
         end = time.monotonic() + timeout
         while True:
-            up = [x["status"] for x in self.mon_json("status")["fsmap"]["by_rank"]]
-            if up and set(up) == {"up:active"}:
+            why = self._mds_not_active(self.mon_json("status"))
+            if why is None:
                 return
             if time.monotonic() > end:
-                raise ClusterError(f"no active MDS after {timeout:.0f} s: {up}; logs: {self.logs}")
+                raise ClusterError(f"no active MDS after {timeout:.0f} s: {why}; logs: {self.logs}")
             time.sleep(0.3)
 
     def _wait_quorum(self, end):

@@ -207,7 +207,7 @@ def main():
                   for n in re.findall(r"^def (test_\w+)", source, re.M)]
     passed, failed, dead = 0, [], False
     for name, f in tests:
-        if a.patterns and not any(x in name for x in a.patterns):
+        if a.patterns and not any(re.search(x, name) for x in a.patterns):
             continue
         t1 = time.monotonic()
         try:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # run.sh [PATTERN...]: the integration tests: the modules of this checkout in the
 # stock kernel against a real cluster. Prints "ok NAME" or "FAIL NAME" with the
-# reason, and ends with "N passed, N failed". A PATTERN is a part of a test's name.
+# reason, and ends with "N passed, N failed". A PATTERN is a regular expression that
+# a part of a test's name matches.
 #   CLIENT=c      runs them on the kernel's own C client, which checks the tests
 #   LONG=1        also the slow ones of long_*.py
 #   KERNEL=debug  runs them on the kernel with KASAN and lockdep
