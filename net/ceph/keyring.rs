@@ -26,12 +26,16 @@ impl KeyType for CephKey {
 static TYPE: Global<Arc<Registration<CephKey>>> = Global::new();
 
 /// Keeps the key type registered.
-pub(crate) struct Keyring(#[allow(dead_code)] Guard<Arc<Registration<CephKey>>>);
+pub(crate) struct Keyring {
+    _registration: Guard<Arc<Registration<CephKey>>>,
+}
 
 impl Keyring {
     pub(crate) fn new() -> Result<Self> {
         let registration = Arc::new(Registration::new()?, GFP_KERNEL)?;
-        Ok(Self(TYPE.set(registration)?))
+        Ok(Self {
+            _registration: TYPE.set(registration)?,
+        })
     }
 }
 

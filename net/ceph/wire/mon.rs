@@ -14,6 +14,7 @@ use crate::errno::ebadmsg;
 
 /// Message types (`CEPH_MSG_*`) to and from a monitor.
 pub mod kind {
+    // Ceph's names say it all.
     #![allow(missing_docs)]
     pub const MON_MAP: u16 = 4;
     pub const STATFS: u16 = 13;

@@ -56,7 +56,8 @@ pub const CON_MODE_CRC: u32 = 1;
 /// Connection mode: AES-GCM.
 pub const CON_MODE_SECURE: u32 = 2;
 
-/// What a frame is.
+/// What a frame is (Ceph: `ceph::msgr::v2::Tag`).
+// Ceph's names say it all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs)]
