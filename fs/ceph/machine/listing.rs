@@ -112,6 +112,8 @@ impl Part {
             Some(last) if last > first => return Err(EINVAL),
             _ => first,
         };
+        // First, so that a name is only there together with its record.
+        self.records.reserve(1, GFP_KERNEL)?;
         self.names.extend_from_slice(name, GFP_KERNEL)?;
         let name_end = u32::try_from(self.names.len()).map_err(|_| EINVAL)?;
         let record = Record {

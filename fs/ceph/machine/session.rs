@@ -212,9 +212,9 @@ impl Session {
         Some(self.renew_seq)
     }
 
-    /// RENEWCAPS.
+    /// RENEWCAPS. It renews nothing in a session that is over.
     pub fn renewed(&mut self, seq: u64, now: Ticks, timeout: Ticks) -> Renewal {
-        if seq != self.renew_seq {
+        if seq != self.renew_seq || self.state.is_over() {
             return Renewal::Old;
         }
         let was_stale = reached(now, self.cap_ttl);
@@ -371,6 +371,7 @@ mod tests {
         assert!(s.state().is_over());
         assert!(!s.validity(1).1);
         assert_eq!((s.close(), s.reconnecting()), (None, false));
+        assert_eq!(s.renewed(0, 100, TIMEOUT), Renewal::Old);
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub const TARGETS: &[Target] = targets! {
     fs::layout, 64: "layout::FileLayout::decode";
     fs::lease_stat, 128: "lease::LeaseStat::decode";
     fs::client_lease, 128: "lease::ClientLease::decode";
-    fs::mdsmap, 2048: "mdsmap::MdsMap::decode";
+    fs::mdsmap, 2048: "mdsmap::MdsMap::decode" "machine::route";
     fs::mdsmap_message, 2048: "mdsmap::MdsMap::decode_message";
     fs::quota, 64: "quota::Quota::decode";
     fs::client_quota, 128: "quota::ClientQuota::decode";
@@ -104,6 +104,7 @@ pub const TARGETS: &[Target] = targets! {
     machines::session::reconnect, 512: "reconnect::Reconnect::cap" "reconnect::Reconnect::finish";
     machines::caps::caps, 512: "machine::caps";
     machines::files::striper, 64: "machine::striper";
+    machines::listing::listing, 512: "machine::listing";
 };
 
 /// Public functions that take bytes or text and decode nothing, and why.

@@ -139,8 +139,9 @@ fn run(e: &mut Events<'_>) -> Result {
             9 => {
                 let cached = detail & 0x10 != 0;
                 let before = set.get(rank.0).map(|cap| (cap.issued(), cap.implemented()));
-                let update = set.check(rank.0, is_dir, cached, detail & 0x20 != 0);
+                let update = set.due(rank.0, is_dir, cached, detail & 0x20 != 0);
                 if let Some(update) = update {
+                    set.told(rank.0, &update);
                     let cap = set.get(rank.0).expect("a capability is told of");
                     let (issued, implemented) = before.expect("which was there before");
                     assert_eq!((update.cap_id, update.caps), (cap.id(), cap.implemented()));
@@ -154,7 +155,7 @@ fn run(e: &mut Events<'_>) -> Result {
                             || others.contains(back & set.used(cached))
                     );
                     // Told once is enough.
-                    assert!(set.check(rank.0, is_dir, cached, false).is_none());
+                    assert!(set.due(rank.0, is_dir, cached, false).is_none());
                 }
             }
             10 => {

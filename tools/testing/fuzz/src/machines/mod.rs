@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod caps;
 pub(crate) mod files;
+pub(crate) mod listing;
 pub(crate) mod messenger;
 pub(crate) mod mon;
 pub(crate) mod osd_target;

@@ -88,17 +88,17 @@ pub(crate) fn mds_session(raw: &[u8]) {
                     allowed[0] = SessionState::Restarting;
                 }
                 12 => {
-                    let old = session.reconnecting();
-                    assert_eq!(old.is_none(), before.is_over());
-                    if old.is_some() {
+                    let alive = session.reconnecting();
+                    assert_ne!(alive, before.is_over());
+                    if alive {
                         assert!(!session.is_readonly());
                         allowed[0] = SessionState::Reconnecting;
                     }
                 }
                 13 => {
-                    if let Some(old) = session.reconnecting() {
-                        session.not_reconnected(old);
-                        assert_ne!(session.state(), SessionState::Reconnecting);
+                    // The new daemon could not be told.
+                    if session.reconnecting() {
+                        session.moved();
                         allowed[0] = SessionState::Restarting;
                     }
                 }
