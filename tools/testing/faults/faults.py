@@ -255,7 +255,7 @@ def osd_replaced(t):
 @fault("tickets of 60 s expire, daemons restart meanwhile")
 def tickets(t):
     for n in ("osd.0", "osd.1", mds_name(t, 1), "osd.2"):
-        time.sleep(35)
+        time.sleep(t.ttl * 0.6)
         t.cluster.restart(n)
         t.healthy()
 

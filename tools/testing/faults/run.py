@@ -18,6 +18,7 @@ import lab as lab_module
 M = "/mnt/ceph"
 HERE = "/lab/src/tools/testing"
 WAYS = ("data", "meta", "held", "mapped", "statfs")
+SLOW = lab_module.SLOW
 
 
 class Failed(Exception):
@@ -33,12 +34,16 @@ class Side:
 
     def __init__(self, lab, index, client, seed):
         self.lab, self.client, self.seed = lab, client, seed
-        self.g = lab_module.Guest(lab, f"g{index}", index, memory=1536, kernel_args="kunit.enable=0")
-        self.job = self.error = None
+        self.g = lab_module.Guest(lab, f"g{index}", index, memory=3072 if SLOW > 1 else 1536,
+                                  kernel_args="kunit.enable=0 log_buf_len=8M")
+        self.job = self.error = self.mark = None
 
     def prepare(self, cluster, manifest):
         self.g.use_cluster(cluster)
         self.g.put("manifest.json", manifest)
+        # What the kernel lost before is not ours.
+        self.g.leaks()
+        self.mark = self.g.mark()
         self.g.load(self.client)
         self.g.run(f"mkdir -p {M}; modprobe sch_netem", check=True)
 
@@ -63,7 +68,7 @@ class Side:
 
     def progress(self, n, timeout):
         """Waits until every reader has succeeded `n` times more."""
-        before, end = self.counts(), time.monotonic() + timeout
+        before, end = self.counts(), time.monotonic() + timeout * SLOW
         while True:
             late = [w for w, a, b in zip(WAYS, before, self.counts()) if b - a < n]
             if not late:
@@ -93,7 +98,7 @@ class Side:
 
     def quiet(self):
         """Nothing is under way any more, or what is, after ten seconds."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 10 * SLOW
         while True:
             left = []
             for f in ("osdc", "mdsc", "monc"):
@@ -129,7 +134,8 @@ class Context:
         self.cluster = None
         self.sides = []
         self.manifest = None
-        self.options = ""
+        # Of a slow guest the clock may lag; a ticket must not expire before it is renewed.
+        self.ttl = 60 * SLOW
 
     def boot(self):
         failed = []
@@ -145,7 +151,7 @@ class Context:
         threads = [threading.Thread(target=guest, args=(s,)) for s in self.sides]
         for th in threads:
             th.start()
-        self.cluster = self.lab.cluster(mons=3, osds=3, mds=3, store="bluestore", size=2, ttl=60,
+        self.cluster = self.lab.cluster(mons=3, osds=3, mds=3, store="bluestore", size=2, ttl=self.ttl,
                                         conf={
                                             "mds_beacon_grace": 10, "mon_osd_min_down_reporters": 1,
                                             "mon_osd_reporter_subtree_level": "osd"})
@@ -272,6 +278,9 @@ class Context:
             splats = s.g.splats(mark)
             if splats:
                 mine.append("the kernel complained: " + " | ".join(splats[:5]))
+            leaks = s.g.leaks()
+            if leaks:
+                mine.append(f"{len(leaks)} leaks: " + "\n".join(leaks[:3]))
             if s.client == "rust":
                 problems += mine
             elif mine or s.error:
@@ -382,10 +391,14 @@ def main():
     for s in t.sides:
         try:
             s.umount()
+            left = {k: v for k, v in s.g.slab_objects().items() if v} if s.client == "rust" else {}
             s.g.unload()
+            leaks, splats = s.g.leaks(settle=True), s.g.splats(s.mark)
+            if left or leaks or splats:
+                raise Failed(f"objects left: {left}; the kernel complained: {splats[:5]}; leaks: {leaks[:3]}")
             if s.client == "rust":
                 passed += 1
-                print("ok clean end: modules gone", flush=True)
+                print("ok clean end: modules gone, nothing left", flush=True)
         except Exception as e:
             print(f"FAIL clean end ({s.client}): {e}", flush=True)
             if s.client == "rust":

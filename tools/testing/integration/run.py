@@ -158,6 +158,19 @@ class Context:
         leaks = self.g.leaks(settle)
         self.check(not leaks, f"{len(leaks)} leaks: " + "\n".join(leaks[:3]))
 
+    def nothing_left(self, mark):
+        """After a test file: without mounts no object is left in the modules' caches, and
+        nothing has been wrong in the kernel since the mark, between the tests included."""
+        self.umount_all()
+        self.check(not self.mounted_any(), "still mounted")
+        if self.rust:
+            left = {k: v for k, v in self.g.slab_objects().items() if v}
+            self.check(not left, f"objects left in the caches: {left}")
+        self.clean(mark, settle=True)
+
+    def mounted_any(self):
+        return [line for line in self.ok("cat /proc/mounts").splitlines() if line.split()[2] == "ceph"]
+
     def wait(self, what, f, timeout=30):
         """Waits until f() is true."""
         end = time.monotonic() + timeout * lab_module.SLOW
@@ -203,16 +216,21 @@ def main():
     for path in [p for s in suites for k in kinds for p in sorted(glob.glob(f"{s}/{k}_*.py"))]:
         m = importlib.import_module(os.path.basename(path)[:-3])
         source = open(path).read()
-        tests += [(f"{m.__name__[5:]}.{n[5:]}", getattr(m, n))
-                  for n in re.findall(r"^def (test_\w+)", source, re.M)]
-    passed, failed, dead = 0, [], False
+        mine = [(f"{m.__name__[5:]}.{n[5:]}", getattr(m, n))
+                for n in re.findall(r"^def (test_\w+)", source, re.M)]
+        mine = [x for x in mine if not a.patterns or any(re.search(p, x[0]) for p in a.patterns)]
+        tests += mine and [*mine, (f"{m.__name__[5:]}.nothing_left", None)]
+    passed, failed, dead, file_mark = 0, [], False, None
     for name, f in tests:
-        if a.patterns and not any(re.search(x, name) for x in a.patterns):
-            continue
         t1 = time.monotonic()
         try:
             mark = t.g.mark()
-            f(t)
+            file_mark = file_mark or mark
+            if f:
+                f(t)
+            else:
+                t.nothing_left(file_mark)
+                file_mark = None
             t.clean(mark)
             passed += 1
             print(f"ok {name} ({time.monotonic() - t1:.1f} s)", flush=True)
@@ -220,6 +238,7 @@ def main():
             print(f"skip {name}: {e}", flush=True)
         except Exception as e:
             failed.append(name)
+            file_mark = None
             print(f"FAIL {name} ({time.monotonic() - t1:.1f} s): {type(e).__name__}: {e}", flush=True)
             try:
                 log = t.g.dmesg(mark).strip().splitlines()[-40:]

@@ -283,9 +283,22 @@ class Guest:
         two scans find and what is 5 s old: `settle` waits for that."""
         if LAB_KERNEL != "debug":
             return []
-        wait = "sleep 6; " if settle else ""
-        out = self.out(f"{wait}echo scan >{LEAKS} && echo scan >{LEAKS} && cat {LEAKS} && echo clear >{LEAKS}", 180)
+        pause = "sleep 6" if settle else "true"
+        out = self.out(f"echo scan >{LEAKS} && {pause} && echo scan >{LEAKS} && cat {LEAKS} && echo clear >{LEAKS}", 180)
         return re.findall(r"^unreferenced object.*(?:\n .*)*", out, re.M)
+
+    def slab_objects(self, timeout=20):
+        """How many objects are left in each cache of the modules, after RCU has freed what
+        it is to free; for when nothing is mounted."""
+        end = time.monotonic() + timeout * SLOW
+        while True:
+            # Empty slabs and the processors' own stocks count until they are given back.
+            out = self.out("for d in /sys/kernel/slab/ceph*; do [ ! -e $d ] || "
+                           "{ echo 1 >$d/shrink; echo ${d##*/} $(cat $d/objects); }; done")
+            left = {w[0]: int(w[1]) for w in map(str.split, out.splitlines())}
+            if not any(left.values()) or time.monotonic() > end:
+                return left
+            time.sleep(0.5)
 
     def stop(self):
         if self.process and self.process.poll() is None:
