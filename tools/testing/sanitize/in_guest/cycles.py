@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """cycles.py COUNT: so many times insmod, mount, read, umount, rmmod, each time in
 another way; afterwards nothing may be left. Prints what was wrong; exit status 1."""
+import base64
+import ctypes
 import errno
 import glob
 import os
@@ -146,8 +148,9 @@ def watched():
 
 def with_a_key():
     """A key in a keyring outlives the module that knows its type."""
-    key = libc.syscall(248, b"ceph", b"client.user", os.environ["SECRET"].encode(), len(os.environ["SECRET"]), -4)
-    assert key > 0, "add_key"
+    secret = base64.b64decode(os.environ["SECRET"])
+    key = libc.syscall(248, b"ceph", b"client.user", secret, len(secret), -4)
+    assert key > 0, f"add_key: {errno.errorcode.get(ctypes.get_errno())}"
     must(mount(secret=None, key="client.user"), "mount")
     look()
     must(umount(), "umount")
