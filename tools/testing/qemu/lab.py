@@ -278,13 +278,12 @@ class Guest:
         """Lines of the kernel's log that no run may have."""
         return [x for x in self.dmesg(since).splitlines() if SPLAT.search(x)]
 
-    def leaks(self, settle=False):
+    def leaks(self):
         """What kmemleak finds, a string for each leak; empty without it. It reports what
-        two scans find and what is 5 s old: `settle` waits for that."""
+        two scans find and what is 5 s old."""
         if LAB_KERNEL != "debug":
             return []
-        pause = "sleep 6" if settle else "true"
-        out = self.out(f"echo scan >{LEAKS} && {pause} && echo scan >{LEAKS} && cat {LEAKS} && echo clear >{LEAKS}", 180)
+        out = self.out(f"echo scan >{LEAKS} && sleep 6 && echo scan >{LEAKS} && cat {LEAKS} && echo clear >{LEAKS}", 180)
         return re.findall(r"^unreferenced object.*(?:\n .*)*", out, re.M)
 
     def slab_objects(self, timeout=20):

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # run.sh [PATTERN...]: the integration tests, and those of this folder, on the debug
 # kernel: lockdep, KASAN, kmemleak, sleep in atomic context, object debugging, fault
-# injection. A test fails when any of these finds something while it runs. Ends with
-# "N passed, N failed".
+# injection. A test fails when any of these finds something while it runs; kmemleak looks
+# after each file (".nothing_left"). Ends with "N passed, N failed".
 #   LAB_CYCLES=200   so many times insmod, mount, read, umount, rmmod (10)
 #   LONG=1           also the slow integration tests, and each fault instead of some
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"

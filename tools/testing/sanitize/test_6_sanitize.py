@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """The modules come and go in every way, and allocations fail. For a kernel with
-lockdep, KASAN, kmemleak and fault injection; after each test the runner looks for
-what these have found."""
+lockdep, KASAN, kmemleak and fault injection; what these find fails the test."""
 
 import os
 import re
@@ -24,6 +23,7 @@ def run(t, command, timeout):
     t.run("rmmod ceph libceph")
     out = t.ok(f"{IN_GUEST} {command}", timeout)
     print("".join(f"# {line}\n" for line in out.strip().splitlines()[-12:]), end="", flush=True)
+    t.no_leaks()
     t.g.load(t.client)
 
 
