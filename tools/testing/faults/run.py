@@ -154,7 +154,12 @@ class Context:
         self.cluster = self.lab.cluster(mons=3, osds=3, mds=3, store="bluestore", size=2, ttl=self.ttl,
                                         conf={
                                             "mds_beacon_grace": 10, "mon_osd_min_down_reporters": 1,
-                                            "mon_osd_reporter_subtree_level": "osd"})
+                                            "mon_osd_reporter_subtree_level": "osd",
+                                            # After some faults the monitors would take a stopped OSD
+                                            # for a slow one for minutes.
+                                            "mon_osd_adjust_heartbeat_grace": "false",
+                                            # A stopped OSD's answers are slow long after it goes on.
+                                            "mon_warn_on_slow_ping_time": 1000000})
         self.cluster.mon("fs set", fs_name="cephfs", var="max_mds", val="2")
         self.manifest = fill.fill(self.cluster, "demo", self.lab.run)
         with self.cluster.fuse("/tmp/pin") as f:
