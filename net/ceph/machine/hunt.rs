@@ -19,8 +19,10 @@ use kernel::prelude::*;
 const HUNT_INTERVAL_MS: u32 = 3_000;
 /// Time between two keepalives, in ms (`CEPH_MONC_PING_INTERVAL`).
 const PING_INTERVAL_MS: u32 = 10_000;
-/// A monitor that is silent for so long is lost, in ms (`CEPH_MONC_PING_TIMEOUT`).
-pub const PING_TIMEOUT_MS: u32 = 30_000;
+/// A monitor that is silent for so long is lost, in ms (`CEPH_MONC_PING_TIMEOUT`, 30 s).
+/// A keepalive leaves a little after its tick: the third tick after it shall see that it
+/// was not answered.
+pub const PING_TIMEOUT_MS: u32 = 3 * PING_INTERVAL_MS - 500;
 const BACKOFF: u32 = 2;
 const MAX_FACTOR: u32 = 10;
 

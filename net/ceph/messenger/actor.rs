@@ -562,10 +562,10 @@ impl Actor {
                 drop(messages);
                 return Ok(Step::Again);
             }
-            Action::KeepaliveAck(_) => {
+            Action::KeepaliveAck(sent) => {
                 let mut shared = con.shared.lock();
                 if shared.generation == self.generation {
-                    shared.alive = Some(time::jiffies());
+                    shared.alive = Some(sent_at(sent));
                 }
                 return Ok(Step::Again);
             }
@@ -711,14 +711,22 @@ fn socket_closed(sock: &Socket) -> Fault {
     }
 }
 
-/// The wall clock, as it goes on the wire.
+/// The time that a keepalive carries and its answer brings back: since the machine
+/// started, so that nobody is taken for dead when the wall clock is set.
 fn now() -> Timespec {
-    let (sec, nsec) = time::real_timespec();
+    let micros = time::uptime_micros();
     Timespec {
-        // A `ceph_timespec` has 32 bits.
-        sec: sec as u32,
-        nsec,
+        // Wraps after 136 years.
+        sec: (micros / 1_000_000) as u32,
+        nsec: (micros % 1_000_000 * 1000) as u32,
     }
+}
+
+/// When a keepalive with this time was sent.
+fn sent_at(sent: Timespec) -> Jiffies {
+    let then = u64::from(sent.sec) * 1000 + u64::from(sent.nsec) / 1_000_000;
+    let age = (time::uptime_micros() / 1000).saturating_sub(then);
+    time::jiffies().wrapping_sub(time::msecs(age))
 }
 
 #[kunit_tests(ceph_messenger_actor)]
@@ -759,5 +767,17 @@ mod tests {
             assert!(actor.take_lent(7).is_none());
         }
         Ok(())
+    }
+
+    #[test]
+    fn an_answer_is_as_old_as_its_question() {
+        let uptime = time::msecs(time::uptime_micros() / 1000);
+        let mut sent = now();
+        assert!(time::elapsed(sent_at(sent)) < time::secs(5));
+        // Nobody answers what was not asked yet.
+        sent.sec += 100;
+        assert!(time::elapsed(sent_at(sent)) < time::secs(5));
+        let first = Timespec { sec: 0, nsec: 0 };
+        assert!(time::elapsed(sent_at(first)) >= uptime);
     }
 }

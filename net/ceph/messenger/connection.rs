@@ -75,7 +75,7 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     /// A keepalive was asked for.
     pub(super) keepalive: bool,
-    /// When the peer last answered a keepalive, or the session was established.
+    /// When the last keepalive that was answered was sent, or the session established.
     pub(super) alive: Option<Jiffies>,
     pub(super) established: bool,
     pub(super) peer_features: u64,
@@ -286,8 +286,8 @@ impl Connection {
         DelayedTask::<Self>::queue(self.clone());
     }
 
-    /// Whether the last sign of life (an answer to a keepalive, or that the session
-    /// was established) is at least `interval` old. False before the first.
+    /// Whether the peer has answered no keepalive that was sent in the last `interval`,
+    /// nor was the session established in it. False before the first.
     pub fn keepalive_expired(&self, interval: Duration) -> bool {
         let interval = time::msecs(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX));
         let alive = self.shared.lock().alive;
