@@ -16,7 +16,7 @@ use kernel::{
 };
 use kernel_ext::fs::{
     dentry::{Child, DirChildren, LookupFlags, Spliced, Unhashed},
-    file::{self, DirContext, EntryType, OpenFile, Opening},
+    file::{self, DirContext, EntryType, OpenFile, Opening, SEEK_CUR, SEEK_END, SEEK_SET},
     inode::{self, Access, GenericPermission, Uncounted},
     stat::GetAttr,
     Inode,
@@ -30,7 +30,7 @@ use ceph_fs_proto::{
     wire::frag::Frag,
 };
 
-use ceph_proto::errno::enametoolong;
+use ceph_proto::errno::{enametoolong, eopnotsupp};
 
 use crate::{dentry::Told, fill::ListedInode, ops, super_block::CephFs};
 
@@ -333,9 +333,11 @@ impl file::Operations for FileOps {
     }
 
     fn llseek(file: &OpenFile<Self>, offset: i64, whence: i32) -> Result<i64> {
-        // SEEK_SET and SEEK_CUR: a directory has no end that one could go to.
-        if !(0..=1).contains(&whence) {
-            return Err(EINVAL);
+        match whence {
+            SEEK_SET | SEEK_CUR => {}
+            // A directory has no end that one could go to.
+            SEEK_END => return Err(eopnotsupp()),
+            _ => return Err(EINVAL),
         }
         file.generic_llseek(offset, whence, i64::MAX, i64::MAX)
     }

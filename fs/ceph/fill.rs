@@ -9,7 +9,7 @@
 //! An attribute is taken over if the server's version of the inode is new, or if
 //! the capability that vouches for it is newly issued. This client changes nothing,
 //! so no attribute here is ever newer than the server's.
-use kernel::{alloc::flags::GFP_ATOMIC, prelude::*, str::CString, sync::Arc};
+use kernel::{alloc::flags::GFP_ATOMIC, page::PAGE_SHIFT, prelude::*, str::CString, sync::Arc};
 use kernel_ext::fs::{
     inode::{mode, Got},
     stat::Time,
@@ -254,12 +254,7 @@ fn from_stat(
         };
         core::mem::swap(&mut state.frag_tree, &mut prepared.frag_tree);
     }
-    if stat.layout.stripe_unit.is_power_of_two() {
-        let bits = stat.layout.stripe_unit.trailing_zeros();
-        inode.set_block_bits(bits.min(30) as u8);
-    } else {
-        inode.set_block_bits(BLOCK_BITS);
-    }
+    inode.set_block_bits(block_bits(stat));
     state.has_inline_data =
         stat.inline_version != InodeStat::INLINE_NONE && stat.inline_version > 0;
     state.version = state.version.max(stat.version).max(1);
@@ -268,6 +263,22 @@ fn from_stat(
 
 /// Block size that stat(2) shows of what has no layout: 4 MiB (`CEPH_BLOCK_SHIFT`).
 const BLOCK_BITS: u8 = 22;
+
+/// Block size that stat(2) shows, as a power of two.
+fn block_bits(stat: &InodeStat<'_>) -> u8 {
+    match stat.mode as u16 & mode::TYPE_MASK {
+        mode::DIRECTORY | mode::REGULAR | mode::SYMLINK => {
+            let unit = stat.layout.stripe_unit;
+            if unit.is_power_of_two() {
+                unit.trailing_zeros().min(30) as u8
+            } else {
+                BLOCK_BITS
+            }
+        }
+        // Devices, pipes and sockets have no content.
+        _ => PAGE_SHIFT as u8,
+    }
+}
 
 /// What names of a directory have in common that a reply tells of, as things are now.
 fn told(session: &Arc<Session>, spec: &Spec<Subject>, dir: &Inode<CephFs>) -> Told {

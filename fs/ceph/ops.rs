@@ -87,7 +87,7 @@ pub(crate) fn getattr(mut call: GetAttr<'_, CephFs>) -> Result {
     stat.set_ino(shown_ino(inode.ino(), fs.options.ino32));
     stat.set_result_mask(request_mask & mask::BASIC);
     let btime = from_wire(info.btime());
-    if btime.sec != 0 || btime.nsec != 0 {
+    if request_mask & mask::BTIME != 0 && (btime.sec != 0 || btime.nsec != 0) {
         stat.set_btime(btime);
     }
     if inode.is_dir() {
@@ -106,8 +106,9 @@ pub(crate) fn getattr(mut call: GetAttr<'_, CephFs>) -> Result {
         }
     }
     if request_mask & mask::CHANGE_COOKIE != 0 {
-        stat.set_change_cookie(info.change_attr(), true);
+        stat.set_change_cookie(info.change_attr());
     }
+    stat.set_change_monotonic();
     Ok(())
 }
 

@@ -39,6 +39,13 @@ use kernel::ffi::{c_int, c_uint};
 use kernel::prelude::*;
 use kernel::types::{ForeignOwnable, Opaque};
 
+/// `SEEK_SET` of lseek(2): from the start.
+pub const SEEK_SET: i32 = bindings::SEEK_SET as i32;
+/// `SEEK_CUR`: from where the file stands.
+pub const SEEK_CUR: i32 = bindings::SEEK_CUR as i32;
+/// `SEEK_END`: from the end.
+pub const SEEK_END: i32 = bindings::SEEK_END as i32;
+
 /// An open file of the operations `O`.
 ///
 /// # Invariants

@@ -195,14 +195,17 @@ impl Stat {
         self.raw().result_mask |= mask::BTIME;
     }
 
-    /// Sets the change counter, which only grows if `monotonic`.
-    pub fn set_change_cookie(&mut self, cookie: u64, monotonic: bool) {
+    /// Sets the change counter.
+    pub fn set_change_cookie(&mut self, cookie: u64) {
         let raw = self.raw();
         raw.change_cookie = cookie;
         raw.result_mask |= mask::CHANGE_COOKIE;
-        if monotonic {
-            raw.attributes |= bindings::STATX_ATTR_CHANGE_MONOTONIC as u64;
-        }
+    }
+
+    /// Says that the change counter only grows.
+    pub fn set_change_monotonic(&mut self) {
+        let raw = self.raw();
+        raw.attributes |= bindings::STATX_ATTR_CHANGE_MONOTONIC as u64;
         raw.attributes_mask |= bindings::STATX_ATTR_CHANGE_MONOTONIC as u64;
     }
 
