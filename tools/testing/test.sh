@@ -104,7 +104,7 @@ second_half() {
 together first_half second_half
 if [ -n "${FULL:-}" ]; then
 	part faults as_line env BESIDE=c "$TESTING/faults/run.sh"
-	part sanitize as_line "$TESTING/sanitize/run.sh"
+	part sanitize as_line env LAB_CYCLES=200 "$TESTING/sanitize/run.sh"
 	awk '/^Longest stall/, /passed, / { if (!/passed, /) print }' "$LOGDIR/faults.log"
 else
 	part faults as_line env QUICK=1 "$TESTING/faults/run.sh"
