@@ -236,26 +236,40 @@ impl AuthClient {
         global_id: u64,
         payload: &[u8],
     ) -> Result<ConnectionKeys> {
-        let keys = match &mut self.protocol {
-            Protocol::None if self.state == State::Opening => ConnectionKeys::default(),
-            Protocol::CephX(x) if self.state == State::Proving => {
-                let mut d = Decoder::new(payload);
-                match auth::reply_header(&mut d)? {
-                    (auth::GET_AUTH_SESSION_KEY, 0) => {}
-                    (auth::GET_AUTH_SESSION_KEY, error) => return Err(refusal(error)),
-                    _ => return Err(eproto()),
-                }
-                let keys = x.session_reply(crypto, now, self.want, &mut d)?;
-                if x.missing(self.want | AUTH, |t| t.is_valid(now)) != 0 {
-                    return Err(EACCES);
-                }
-                keys
+        let keys = self.take_end(crypto, now, payload).inspect_err(|_| {
+            // A monitor that is shown a ticket expects its number with it: both or none.
+            match &mut self.protocol {
+                Protocol::CephX(x) if self.global_id != global_id => x.tickets.clear(),
+                _ => {}
             }
-            _ => return Err(eproto()),
-        };
+        })?;
         self.global_id = global_id;
         self.state = State::Established;
         Ok(keys)
+    }
+
+    fn take_end(
+        &mut self,
+        crypto: &dyn Crypto,
+        now: u64,
+        payload: &[u8],
+    ) -> Result<ConnectionKeys> {
+        let x = match &mut self.protocol {
+            Protocol::None if self.state == State::Opening => return Ok(ConnectionKeys::default()),
+            Protocol::CephX(x) if self.state == State::Proving => x,
+            _ => return Err(eproto()),
+        };
+        let mut d = Decoder::new(payload);
+        match auth::reply_header(&mut d)? {
+            (auth::GET_AUTH_SESSION_KEY, 0) => {}
+            (auth::GET_AUTH_SESSION_KEY, error) => return Err(refusal(error)),
+            _ => return Err(eproto()),
+        }
+        let keys = x.session_reply(crypto, now, self.want, &mut d)?;
+        match x.missing(self.want | AUTH, |t| t.is_valid(now)) {
+            0 => Ok(keys),
+            _ => Err(EACCES),
+        }
     }
 
     /// The front of an `AUTH` message that renews what has to be renewed; none if

@@ -175,6 +175,12 @@ mod tests {
             client.more(&Toy, CHALLENGE)?;
             let short = reply.get(..len).ok_or(EINVAL)?;
             assert!(client.done(&Toy, 0, 1, short).is_err());
+            // The next attempt shows no ticket, as it has no number yet.
+            assert_eq!(client.global_id(), 0);
+            client.request()?;
+            let proof = client.more(&Toy, CHALLENGE)?;
+            let mut d = Decoder::new(proof.get(19..).ok_or(EINVAL)?);
+            assert!(TicketBlob::decode(&mut d)? == TicketBlob::default());
         }
         let mut client = client()?;
         client.request()?;

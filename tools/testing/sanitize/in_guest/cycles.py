@@ -12,11 +12,10 @@ import sys
 import threading
 import time
 
-from guest import (M, MNT_DETACH, MNT_FORCE, contradictions, drop_caches, leftovers, libc, load, mount, mounts,
+from guest import (M, MNT_DETACH, MNT_FORCE, OTHER, contradictions, drop_caches, leftovers, libc, load, mount, mounts,
                    umount, unload, walk, walk_some)
 
 TREE = "/sizes"
-OTHER = "/mnt/other"
 want = {}
 
 

@@ -18,11 +18,11 @@ import signal
 import sys
 import threading
 import time
+import traceback
 
-from guest import M, contradictions, drop_caches, insmod, load, loaded, mount, mounts, rmmod, umount, unload, walk, walk_some
+from guest import M, OTHER, contradictions, drop_caches, insmod, load, loaded, mount, mounts, rmmod, umount, unload, walk, walk_some
 
 DEBUG = "/sys/kernel/debug"
-OTHER = "/mnt/other"
 # What is longer than this waits for something that does not come.
 LIMIT = 60
 
@@ -217,16 +217,17 @@ def mounter(stop):
     seen = {}
     while not os.path.exists(stop):
         r = mount(OTHER, noshare=True, mount_timeout=20)
+        assert r in (0, errno.ENOMEM, errno.EIO, errno.ETIMEDOUT), name_of(r)
         seen[name_of(r)] = seen.get(name_of(r), 0) + 1
         if r == 0:
             try:
                 os.listdir(OTHER)
             except OSError:
                 pass
-            r = umount(OTHER)
-            if r:
-                print(f"umount: {name_of(r)}", flush=True)
-                return 1
+            # The kernel may have no room for the path.
+            while (r := umount(OTHER)) == errno.ENOMEM:
+                pass
+            assert r == 0, f"umount: {name_of(r)}"
     print(f"mounts: {seen}", flush=True)
     return 0
 
@@ -243,6 +244,8 @@ def whenever(seconds, many):
             try:
                 put("/proc/self/make-it-fail", 1)
                 r = f()
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(r)
         pids[pid] = f

@@ -8,9 +8,11 @@ import os
 import stat
 import time
 
-M = "/mnt/ceph"
+M, OTHER = "/mnt/ceph", "/mnt/other"
 libc = ctypes.CDLL(None, use_errno=True)
 MNT_FORCE, MNT_DETACH = 1, 2
+for folder in (M, OTHER):
+    os.makedirs(folder, exist_ok=True)
 
 
 def options(**changed):
@@ -25,7 +27,6 @@ def source(path="/"):
 
 def mount(at=M, path="/", **changed):
     """mount(2); 0 or an errno."""
-    os.makedirs(at, exist_ok=True)
     r = libc.mount(source(path).encode(), at.encode(), b"ceph", 0, options(**changed).encode())
     return ctypes.get_errno() if r else 0
 
