@@ -30,6 +30,7 @@ pub fn uptime_micros() -> u64 {
 }
 
 /// The current time in jiffies. Compare with [`elapsed`] or [`reached`], it wraps.
+#[inline]
 pub fn jiffies() -> Jiffies {
     // SAFETY: `jiffies` is always valid to read; it changes under us, hence volatile.
     unsafe { core::ptr::read_volatile(&raw const bindings::jiffies) }

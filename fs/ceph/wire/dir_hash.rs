@@ -15,6 +15,7 @@ impl DirHash {
     pub const RJENKINS: Self = Self(2);
 
     /// Takes a `ceph_dir_layout` (8 bytes).
+    #[inline]
     pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let hash = Self(d.u8()?);
         d.skip(7)?;
@@ -68,12 +69,16 @@ fn rjenkins(name: &[u8]) -> u32 {
 
 /// Up to four bytes, the first lowest.
 fn le(bytes: &[u8]) -> u32 {
+    if let Some(all) = bytes.first_chunk() {
+        return u32::from_le_bytes(*all);
+    }
     bytes
         .iter()
         .rev()
         .fold(0, |word, byte| (word << 8) | u32::from(*byte))
 }
 
+#[inline(always)]
 fn mix(state: &mut [u32; 3]) {
     let [mut a, mut b, mut c] = *state;
     for (right, left, down) in [(13, 8, 13), (12, 16, 5), (3, 10, 15)] {

@@ -38,7 +38,7 @@ impl ReplyCap {
     /// The previous capability is gone.
     pub const RELEASE: u8 = 2;
 
-    #[inline]
+    #[inline(always)]
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             caps: Caps(d.u32()?),
@@ -179,7 +179,7 @@ impl<'a> InodeStat<'a> {
         let (version, mut body) = d.versioned(1)?;
         // All that has a fixed place.
         let mut fixed = body.block::<FIXED_SIZE>()?;
-        let mut d = &mut fixed;
+        let d = &mut fixed;
         let vino = Vino {
             ino: d.u64()?,
             snap: d.u64()?,
@@ -209,20 +209,17 @@ impl<'a> InodeStat<'a> {
             rfiles: d.u64()?,
             rsubdirs: d.u64()?,
             rctime: d.timespec()?,
-            splits: {
-                d = &mut body;
-                let count = d.count(8)?;
-                Splits(d.bytes(count.checked_mul(8).ok_or_else(ebadmsg)?)?)
-            },
-            symlink: d.blob()?,
-            dir_hash: DirHash::decode(d)?,
-            xattrs: d.blob()?,
-            inline_version: d.u64()?,
-            inline_data: d.blob()?,
-            quota: Quota::decode(d)?,
-            pool_ns: d.blob()?,
-            btime: d.timespec()?,
-            change_attr: d.u64()?,
+            // The rest follows.
+            splits: Splits(&[]),
+            symlink: &[],
+            dir_hash: DirHash::default(),
+            xattrs: &[],
+            inline_version: 0,
+            inline_data: &[],
+            quota: Quota::default(),
+            pool_ns: &[],
+            btime: Timespec::default(),
+            change_attr: 0,
             dir_pin: None,
             snap_btime: Timespec::default(),
             rsnaps: 0,
@@ -230,6 +227,21 @@ impl<'a> InodeStat<'a> {
             fscrypt_file: &[],
             subvolume_id: 0,
         };
+
+        let d = &mut body;
+        inode.splits = {
+            let count = d.count(8)?;
+            Splits(d.bytes(count.checked_mul(8).ok_or_else(ebadmsg)?)?)
+        };
+        inode.symlink = d.blob()?;
+        inode.dir_hash = DirHash::decode(d)?;
+        inode.xattrs = d.blob()?;
+        inode.inline_version = d.u64()?;
+        inode.inline_data = d.blob()?;
+        inode.quota = Quota::decode(d)?;
+        inode.pool_ns = d.blob()?;
+        inode.btime = d.timespec()?;
+        inode.change_attr = d.u64()?;
         if version >= 2 {
             inode.dir_pin = Some(d.i32()?);
         }

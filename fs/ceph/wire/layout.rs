@@ -30,7 +30,7 @@ impl FileLayout {
     };
 
     /// Takes a `ceph_file_layout_legacy`, which is what messages carry.
-    #[inline]
+    #[inline(always)]
     pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let stripe_unit = d.u32()?;
         let stripe_count = d.u32()?;

@@ -23,6 +23,7 @@ impl<'a> LeaseStat<'a> {
     pub const PRIMARY_LINK: u16 = 4;
 
     /// Takes a lease in the versioned encoding.
+    #[inline]
     pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
         let (version, mut body) = d.versioned(1)?;
         Ok(Self {

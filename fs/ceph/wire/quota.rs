@@ -15,6 +15,7 @@ pub struct Quota {
 
 impl Quota {
     /// Takes a `quota_info_t`.
+    #[inline]
     pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let (_, mut body) = d.versioned(1)?;
         Ok(Self {

@@ -21,9 +21,13 @@ pub struct Decoder<'a>(&'a [u8]);
 macro_rules! integer {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {$(
         $(#[$doc])*
-        #[inline]
+        #[inline(always)]
         pub fn $name(&mut self) -> Result<$type> {
-            Ok(<$type>::from_le_bytes(self.array()?))
+            // Not by `array`: what passes through its result is put together bytewise.
+            const SIZE: usize = size_of::<$type>();
+            let (taken, rest) = self.0.split_first_chunk::<SIZE>().ok_or_else(ebadmsg)?;
+            self.0 = rest;
+            Ok(<$type>::from_le_bytes(*taken))
         }
     )*};
 }
@@ -54,7 +58,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes `len` bytes.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len).ok_or_else(ebadmsg)?;
         self.0 = rest;
@@ -68,13 +72,13 @@ impl<'a> Decoder<'a> {
     }
 
     /// Passes over `len` bytes.
-    #[inline]
+    #[inline(always)]
     pub fn skip(&mut self, len: usize) -> Result {
         self.bytes(len).map(|_| ())
     }
 
     /// Takes `N` bytes by value.
-    #[inline]
+    #[inline(always)]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let (taken, rest) = self.0.split_first_chunk::<N>().ok_or_else(ebadmsg)?;
         self.0 = rest;
@@ -114,7 +118,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes a `u32` length and that many bytes (a Ceph string or blob).
-    #[inline]
+    #[inline(always)]
     pub fn blob(&mut self) -> Result<&'a [u8]> {
         let len = self.length()?;
         self.bytes(len)
@@ -127,21 +131,21 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes a `u32` length; it is not larger than what is left.
-    #[inline]
+    #[inline(always)]
     pub fn length(&mut self) -> Result<usize> {
         self.count(1)
     }
 
     /// Takes a `u32` count of elements that need at least `min_size` bytes each on
     /// the wire; more than can follow is an error, so the count may be allocated.
-    #[inline]
+    #[inline(always)]
     pub fn count(&mut self, min_size: usize) -> Result<usize> {
         let count = usize::try_from(self.u32()?).map_err(|_| ebadmsg())?;
         self.check_count(count, min_size)
     }
 
     /// Whether `count` elements of at least `min_size` bytes each can follow.
-    #[inline]
+    #[inline(always)]
     pub fn check_count(&self, count: usize, min_size: usize) -> Result<usize> {
         match count.checked_mul(min_size.max(1)) {
             Some(need) if need <= self.0.len() => Ok(count),
@@ -155,7 +159,7 @@ impl<'a> Decoder<'a> {
     /// # Errors
     ///
     /// `EOPNOTSUPP` if it cannot be understood by a reader of `version`.
-    #[inline]
+    #[inline(always)]
     pub fn versioned(&mut self, version: u8) -> Result<(u8, Decoder<'a>)> {
         let struct_v = self.u8()?;
         let compat = self.u8()?;
@@ -167,7 +171,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes a `ceph_timespec`: seconds and nanoseconds, `u32` each.
-    #[inline]
+    #[inline(always)]
     pub fn timespec(&mut self) -> Result<Timespec> {
         Ok(Timespec {
             sec: self.u32()?,
