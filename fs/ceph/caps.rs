@@ -235,7 +235,7 @@ fn attrs(inode: &Inode<CephFs>, state: &State) -> Attrs {
         },
         btime: state.btime,
         change_attr: state.change_attr,
-        has_inline_data: state.has_inline_data,
+        has_inline_data: state.has_inline_data(),
     }
 }
 

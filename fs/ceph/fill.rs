@@ -25,6 +25,7 @@ use ceph_fs_proto::{
         inode_stat::InodeStat,
         msg::seq_newer,
         reply::{ClientReply, DirStat, Extra, ReplyDir},
+        request::Args,
         snap::SnapTrace,
     },
 };
@@ -163,6 +164,7 @@ pub(crate) fn from_caps(inode: &Inode<CephFs>, state: &mut State, caps: &ClientC
         state.dir.files = files;
         state.dir.subdirs = subdirs;
     }
+    state.inline_version = state.inline_version.max(caps.inline_version);
     if let Some(layout) = caps.inode.layout {
         if issued.intersects(Caps::ANY_RD | Caps::ANY_FILE_WR) && !inode.is_dir() {
             state.layout = layout;
@@ -255,8 +257,7 @@ fn from_stat(
         core::mem::swap(&mut state.frag_tree, &mut prepared.frag_tree);
     }
     inode.set_block_bits(block_bits(stat));
-    state.has_inline_data =
-        stat.inline_version != InodeStat::INLINE_NONE && stat.inline_version > 0;
+    state.inline_version = state.inline_version.max(stat.inline_version);
     state.version = state.version.max(stat.version).max(1);
     truncated
 }
@@ -325,7 +326,13 @@ impl FsClient {
                 }
             }
             Extra::Value(value) => filled.value = owned(value)?,
-            Extra::None | Extra::Raw(_) => {}
+            Extra::None | Extra::Raw(_) => {
+                if let (Args::Getattr { mask }, Some(target)) = (&spec.args, &reply.target) {
+                    if mask.contains(Caps::STAT_INLINE_DATA) {
+                        filled.value = owned(target.inline_data)?;
+                    }
+                }
+            }
         }
         Ok(filled)
     }

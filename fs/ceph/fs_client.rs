@@ -323,6 +323,19 @@ impl FsClient {
         )?;
         Ok(())
     }
+    /// Asks for the content that is kept with an inode. None if the file has objects now.
+    pub(crate) fn inline_data(&self, ino: u64) -> Result<Option<KVec<u8>>> {
+        let inode = self.find_inode(ino).ok_or(EIO)?;
+        let filled = self.request(
+            Op::GETATTR,
+            Args::Getattr {
+                mask: Caps::STAT_INLINE_DATA,
+            },
+            OwnedPath::inode(ino),
+            Subject::inode(&inode),
+        )?;
+        Ok(inode.data().has_inline_data().then_some(filled.value))
+    }
 
     /// Raises the barrier: the OSD client has to know that map before it reads.
     pub(crate) fn raise_barrier(&self, epoch: u32) {

@@ -46,6 +46,7 @@ use ceph_fs_proto::{
         cap_bits::Caps,
         dir_hash::DirHash,
         frag::{Frag, FragTree},
+        inode_stat::InodeStat,
         layout::FileLayout,
         msg::Vino,
         quota::Quota,
@@ -138,10 +139,18 @@ pub(crate) struct State {
     /// There was no memory to tell a server something, or to drop pages: the tick tries
     /// again.
     pub left_over: bool,
-    /// Content kept with the inode; read from the server when it is wanted.
-    pub has_inline_data: bool,
+    /// Version of content that is kept with the inode; [`InodeStat::INLINE_NONE`] if the
+    /// file has objects. It is read from the server when it is wanted.
+    pub inline_version: u64,
     /// Names of a directory; good while it is complete.
     names: Option<Arc<Listing>>,
+}
+
+impl State {
+    /// Whether content is kept with the inode.
+    pub(crate) fn has_inline_data(&self) -> bool {
+        !matches!(self.inline_version, 0 | InodeStat::INLINE_NONE)
+    }
 }
 
 /// What is issued, to be read without a lock.
@@ -256,7 +265,7 @@ impl InodeData for InodeInfo {
                     delegations: KVec::new(),
                     cache_doubtful: false,
                     left_over: false,
-                    has_inline_data: false,
+                    inline_version: 0,
                     names: None,
                 },
                 "ceph::InodeInfo::state"
@@ -333,7 +342,7 @@ impl InodeInfo {
 
     /// Whether content is kept with the inode.
     pub(crate) fn has_inline_data(&self) -> bool {
-        self.state().has_inline_data
+        self.state.lock().has_inline_data()
     }
 
     /// Target of a symbolic link. Never changes.

@@ -279,7 +279,8 @@ pub trait Operations: Sized + 'static {
         len
     }
 
-    /// Reads. Must not wait for the end of the read.
+    /// Reads. Called by the task that reads, for one subrequest after the other: what waits
+    /// here for the end of one holds up those that follow.
     fn issue_read(subrequest: Subrequest<Self::Fs>);
 }
 

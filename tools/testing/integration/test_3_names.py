@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Directories in memory: who is asked, and that what is remembered is right."""
 
+import hashlib
 import json
 import os
 
@@ -175,3 +176,36 @@ def test_deleted_elsewhere_is_let_go(t):
         os.unlink(f"{d}/file-{i:04}")
     t.wait("the servers purge what nobody uses", lambda: strays() == 0, 30)
     t.equal(t.ok(f"ls {g}"), "", "entries")
+
+
+def test_inline_data(t):
+    """Small files that the servers keep with their inodes."""
+    sure = "--yes-i-really-really-mean-it"
+    t.cluster.ceph("fs", "set", "cephfs", "inline_data", "true", sure)
+    try:
+        d, g = setup(t, "inline")
+        want = {}
+        for size in (0, 1, 100, 4000, 20000):
+            want[f"f{size}"] = os.urandom(size)
+            with open(f"{d}/f{size}", "wb") as f:
+                f.write(want[f"f{size}"])
+        # The other client tells the servers some time after it has closed the files.
+        os.system(f"sync -f {d}")
+
+        def compare():
+            for name, data in want.items():
+                t.equal(t.ok(f"stat -c %s {g}/{name}; sha256sum <{g}/{name}").split()[:2],
+                        [str(len(data)), hashlib.sha256(data).hexdigest()], f"content of {name}")
+                t.equal(t.ok(f"tail -c +51 {g}/{name} | sha256sum").split()[0],
+                        hashlib.sha256(data[50:]).hexdigest(), f"end of {name}")
+            t.python(f"import mmap\nf = open('{g}/f100', 'rb')\n"
+                     f"assert mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[:] == bytes.fromhex('{want['f100'].hex()}')")
+        compare()
+        t.drop_caches()
+        compare()
+        want["f100"] += os.urandom(9000)
+        with open(f"{d}/f100", "ab") as f:
+            f.write(want["f100"][100:])
+        compare()
+    finally:
+        t.cluster.ceph("fs", "set", "cephfs", "inline_data", "false", sure)
