@@ -5,33 +5,30 @@
 //! [`CapSet`](ceph_fs_proto::machine::caps::CapSet), under the inode's lock. Here
 //! the decisions are carried out, with no spin lock held.
 //!
-//! Each session lists its capabilities in the order of their arrival
-//! ([`SessionCaps`]). The lists name inodes by number and hold no references: an
-//! inode that is evicted takes its capabilities out.
+//! Each session lists its capabilities ([`SessionCaps`]). The lists name inodes by
+//! number and hold no references: an inode that is evicted takes its capabilities out.
+//!
+//! What a server has to be told is never lost for lack of memory: releases wait in the
+//! place of their capability, and if an update cannot be sent the tick looks at all
+//! capabilities again.
 //!
 //! `SessionCaps::order` is held from the decision what to tell a server until the
 //! message is queued, so that an older state never overtakes a newer one. It is
 //! outside of the inode's lock.
 use kernel::{
-    alloc::flags::GFP_ATOMIC,
-    new_mutex, new_spinlock,
     prelude::*,
-    rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation},
-    sync::{
-        atomic::{Acquire, Atomic, Full, Relaxed, Release},
-        Arc, Mutex, SpinLock,
-    },
+    sync::{atomic::Relaxed, Arc},
 };
 use kernel_ext::{
     fs::{Inode, InodeRef},
-    time,
+    pr_err_ratelimited, time,
     wait::Reason,
 };
 
 use ceph_core::messenger::{Incoming, Message, Parts};
 use ceph_fs_proto::{
     machine::{
-        caps::{CapSet, Change, Issuer, Mode, Removed, Update},
+        caps::{Cap, CapSet, Change, Issuer, Mode, Removed, Update},
         listing::Listing,
     },
     wire::{
@@ -43,7 +40,10 @@ use ceph_fs_proto::{
     },
 };
 
+mod held;
 mod sessions;
+
+pub(crate) use held::{Delayed, SessionCaps};
 
 use crate::{
     debugfs::CAPS_WAIT,
@@ -53,130 +53,6 @@ use crate::{
     mds_client::{OwnedPath, FROM_MDS},
     super_block::CephFs,
 };
-
-struct List {
-    /// Inode numbers, by the order of arrival.
-    caps: RBTree<u64, u64>,
-    len: usize,
-    next: u64,
-    /// Given back, not told yet.
-    releases: KVec<CapItem>,
-}
-
-/// The file system's part of a session: its capabilities.
-#[pin_data]
-pub(crate) struct SessionCaps {
-    /// Leaf lock.
-    #[pin]
-    list: SpinLock<List>,
-    /// See the module.
-    #[pin]
-    order: Mutex<()>,
-    /// How many leases on names were revoked.
-    revokes: Atomic<u32>,
-}
-
-impl SessionCaps {
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            list <- new_spinlock!(
-                List {
-                    caps: RBTree::new(),
-                    len: 0,
-                    next: 0,
-                    releases: KVec::new(),
-                },
-                "ceph::SessionCaps::list"
-            ),
-            order <- new_mutex!((), "ceph::SessionCaps::order"),
-            revokes: Atomic::new(0),
-        }? Error)
-    }
-
-    /// How many leases on names were revoked.
-    pub(crate) fn revokes(&self) -> u32 {
-        self.revokes.load(Acquire)
-    }
-
-    pub(crate) fn count_revoke(&self) {
-        self.revokes.fetch_add(1, Release);
-    }
-
-    /// How many capabilities the session has issued.
-    pub(crate) fn len(&self) -> usize {
-        self.list.lock().len
-    }
-
-    fn insert(&self, ino: u64, room: RBTreeNodeReservation<u64, u64>) -> u64 {
-        let mut list = self.list.lock();
-        let stamp = list.next;
-        list.next = list.next.wrapping_add(1);
-        list.caps.insert(room.into_node(stamp, ino));
-        list.len = list.len.saturating_add(1);
-        stamp
-    }
-
-    fn remove(&self, stamp: u64) -> Option<RBTreeNode<u64, u64>> {
-        let mut list = self.list.lock();
-        let node = list.caps.remove_node(&stamp);
-        if node.is_some() {
-            list.len = list.len.saturating_sub(1);
-        }
-        node
-    }
-
-    /// Remembers that a capability is given back; whether a message is full. If
-    /// there is no memory the server finds out when it revokes the capability.
-    fn release(&self, item: CapItem) -> bool {
-        let mut list = self.list.lock();
-        let _ = list.releases.push(item, GFP_ATOMIC);
-        list.releases.len() >= CapItem::PER_MESSAGE
-    }
-
-    /// The inodes of up to 64 capabilities from `stamp` on, and where to go on.
-    fn batch(&self, stamp: u64) -> ([u64; 64], usize, Option<u64>) {
-        let (mut inos, mut len) = ([0; 64], 0);
-        let mut list = self.list.lock();
-        let mut at = list.caps.cursor_lower_bound_mut(&stamp);
-        let mut last = None;
-        while let Some(cursor) = at {
-            let Some(slot) = inos.get_mut(len) else { break };
-            let (stamp, ino) = cursor.current();
-            *slot = *ino;
-            last = Some(*stamp);
-            len += 1;
-            at = cursor.move_next();
-        }
-        (inos, len, last.map(|stamp| stamp.wrapping_add(1)))
-    }
-}
-
-/// Inodes whose capabilities are to be looked at in the next but one tick: what is
-/// closed is often opened again soon.
-#[pin_data]
-pub(crate) struct Delayed {
-    #[pin]
-    inos: SpinLock<(KVec<u64>, KVec<u64>)>,
-}
-
-impl Delayed {
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            inos <- new_spinlock!((KVec::new(), KVec::new()), "ceph::Delayed::inos"),
-        })
-    }
-
-    fn add(&self, ino: u64) {
-        // Without memory the server goes on to believe that the file is open.
-        let _ = self.inos.lock().0.push(ino, GFP_ATOMIC);
-    }
-
-    fn take(&self) -> KVec<u64> {
-        let mut inos = self.inos.lock();
-        let new = core::mem::take(&mut inos.0);
-        core::mem::replace(&mut inos.1, new)
-    }
-}
 
 /// The use of capability bits; ends when it is dropped, which may send a message.
 pub(crate) struct CapRef {
@@ -266,48 +142,53 @@ impl FsClient {
     // ----- adding -----
 
     /// Takes in the capability that came with an inode, and lets `also` change the
-    /// attributes under the same lock, knowing what was issued before. Returns the count of
-    /// dropped names of a directory as of then.
+    /// attributes under the same lock, knowing what was issued before. `room` may be empty,
+    /// or made by [`CapSet::new_room`] if it will be needed. Returns the count of dropped
+    /// names of a directory as of then.
     pub(crate) fn add_cap(
         &self,
         session: &Arc<Session>,
         inode: &Inode<CephFs>,
         cap: &ReplyCap,
+        mut room: KVec<Cap<SessionRef>>,
         also: impl FnOnce(&mut State, Caps),
     ) -> Result<u64> {
         let info = inode.data();
         let rank = session.rank;
-        let mut room: KVec<_> = KVec::new();
-        let mut node = Some(RBTreeNodeReservation::new(GFP_KERNEL)?);
         let (change, release_count) = loop {
             let mut state = info.state();
+            let mut spare = KVec::new();
             if !state.caps.has_room(rank) {
-                let spare = state.caps.move_to(core::mem::take(&mut room));
+                spare = state.caps.move_to(core::mem::take(&mut room));
+            }
+            if !state.caps.has_room(rank) {
                 let len = state.caps.caps().len();
-                let fits = state.caps.has_room(rank);
                 drop(state);
                 drop(spare);
-                if !fits {
-                    room = CapSet::new_room(len)?;
-                }
+                room = CapSet::new_room(len)?;
                 continue;
             }
+            let place = match state.caps.get(rank) {
+                Some(known) => Some(known.issuer().place),
+                None => session.data.insert(inode.key().ino),
+            };
+            let Some(place) = place else {
+                drop(state);
+                session.data.make_room()?;
+                continue;
+            };
             let before = state.caps.issued();
             also(&mut state, before);
-            let stamp = match (state.caps.get(rank), node.take()) {
-                (None, Some(node)) => session.data.insert(inode.key().ino, node),
-                _ => 0,
-            };
             let issuer = SessionRef {
                 session: session.clone(),
-                stamp,
+                place,
             };
             state.realm = cap.realm;
             let change = state.caps.add(&issuer, cap, inode.is_dir());
             let names = names_changed(inode, &mut state, change);
             let release_count = info.release_count();
             drop(state);
-            drop(names);
+            drop((names, spare));
             break (change, release_count);
         };
         self.changed(inode, change);
@@ -349,39 +230,9 @@ impl FsClient {
             owned.data().changed.wake_all();
         };
         if self.inode_queue.try_spawn(GFP_KERNEL, work).is_err() {
-            self.leave_over(inode);
+            // Until the tick tries again nobody uses them.
+            self.delayed.add_all();
         }
-    }
-
-    /// The tick looks at the inode again: now there is no memory to do what is due.
-    fn leave_over(&self, inode: &Inode<CephFs>) {
-        inode.data().state().left_over = true;
-        self.left_over.store(1, Release);
-    }
-
-    /// Does what was left over for want of memory.
-    pub(crate) fn look_at_left_over(&self) {
-        if self.left_over.xchg(0, Full) == 0 {
-            return;
-        }
-        self.mdsc.for_each_session(|session| {
-            self.for_each_cap(session, |inode| {
-                let (left_over, doubtful, less) = {
-                    let info = inode.data();
-                    let mut state = info.state();
-                    let left_over = core::mem::take(&mut state.left_over);
-                    let less = state.caps.wants_less(inode.is_dir());
-                    (left_over, state.cache_doubtful, less)
-                };
-                if left_over && doubtful {
-                    self.drop_pages(&inode);
-                }
-                if left_over {
-                    self.check_caps(&inode, less);
-                }
-                true
-            });
-        });
     }
 
     // ----- telling servers -----
@@ -398,7 +249,7 @@ impl FsClient {
             }
         };
         if self.inode_queue.try_spawn(GFP_KERNEL, work).is_err() {
-            pr_err!("ino {:x}: no memory to answer for caps\n", ino);
+            self.delayed.add_all();
         }
     }
 
@@ -424,7 +275,7 @@ impl FsClient {
             }
             let _order = session.data.order.lock();
             if self.tell(&session, inode, all).is_err() {
-                self.leave_over(inode);
+                self.delayed.add_all();
             }
         }
     }
@@ -496,22 +347,32 @@ impl FsClient {
             return;
         }
         let _order = session.data.order.lock();
-        let items = core::mem::take(&mut session.data.list.lock().releases);
-        for part in items.chunks(CapItem::PER_MESSAGE) {
-            let barrier = self.epoch_barrier.load(Relaxed);
-            let sent = CapItem::encode_release(part, barrier).and_then(|front| {
-                session.send_parts(Parts {
-                    kind: CLIENT_CAPRELEASE,
-                    version: CapItem::VERSION,
-                    front,
-                    ..Parts::default()
-                })
-            });
+        loop {
+            let pending = session.data.list.lock().pending();
+            if pending == 0 {
+                return;
+            }
+            let sent = self.send_some_releases(session, pending.min(CapItem::PER_MESSAGE));
             if let Err(e) = sent {
-                pr_err!("mds{}: cannot release caps: {:?}\n", session.rank, e);
+                // They stay, and the tick tries again.
+                pr_err_ratelimited!("mds{}: cannot release caps: {:?}\n", session.rank, e);
                 return;
             }
         }
+    }
+
+    fn send_some_releases(&self, session: &Arc<Session>, count: usize) -> Result {
+        let mut items = KVec::with_capacity(count, GFP_KERNEL)?;
+        session.data.list.lock().peek(&mut items);
+        let front = CapItem::encode_release(&items, self.epoch_barrier.load(Relaxed))?;
+        session.send_parts(Parts {
+            kind: CLIENT_CAPRELEASE,
+            version: CapItem::VERSION,
+            front,
+            ..Parts::default()
+        })?;
+        session.data.list.lock().forget(items.len());
+        Ok(())
     }
 
     /// Looks at the inodes that were put off.
@@ -525,6 +386,27 @@ impl FsClient {
                 self.check_caps(&inode, true);
             }
         }
+        if self.delayed.take_all() {
+            self.look_at_all();
+        }
+    }
+
+    /// Does for all inodes what may have been left undone for want of memory.
+    fn look_at_all(&self) {
+        self.mdsc.for_each_session(|session| {
+            self.for_each_cap(session, |inode| {
+                let (doubtful, less) = {
+                    let info = inode.data();
+                    let state = info.state();
+                    (state.cache_doubtful, state.caps.wants_less(inode.is_dir()))
+                };
+                if doubtful {
+                    self.drop_pages(&inode);
+                }
+                self.check_caps(&inode, less);
+                true
+            });
+        });
     }
 
     // ----- what servers say -----
@@ -559,12 +441,12 @@ impl FsClient {
     /// still be on its way, or the server may have issued it again.
     fn unknown_cap(&self, session: &Arc<Session>, caps: &ClientCaps<'_>) -> Result {
         if matches!(caps.op, CapOp::IMPORT | CapOp::GRANT | CapOp::REVOKE) {
-            session.data.release(CapItem {
+            session.data.release_unheld(CapItem {
                 ino: caps.ino,
                 cap_id: caps.cap_id,
                 mseq: caps.mseq,
                 issue_seq: caps.seq,
-            });
+            })?;
             self.send_releases(session);
         }
         Ok(())
@@ -634,16 +516,17 @@ impl FsClient {
             realm: caps.realm,
             flags: ReplyCap::AUTH,
         };
-        self.add_cap(session, inode, &new, |_, _| {})?;
+        self.add_cap(session, inode, &new, KVec::new(), |_, _| {})?;
         let Some(peer) = caps.peer else { return Ok(()) };
         let info = inode.data();
         let removed = removed(inode, info.state(), |caps| caps.imported_from(&peer));
         if let Some(removed) = removed {
             let old = removed.cap.issuer();
-            drop(old.session.data.remove(old.stamp));
             if peer.flags & ReplyCap::RELEASE != 0 {
                 let item = removed.cap.release_item(inode.key().ino);
-                old.session.data.release(item);
+                old.session.data.release(old.place, item);
+            } else {
+                old.session.data.remove(old.place);
             }
             self.changed(inode, removed.change);
         }
@@ -662,7 +545,6 @@ impl FsClient {
         let target = caps
             .peer
             .and_then(|peer| Some((self.mdsc.session(peer.mds)?, peer)));
-        let mut node = Some(RBTreeNodeReservation::new(GFP_KERNEL)?);
         let mut room = KVec::new();
         let removed = loop {
             let mut state = info.state();
@@ -686,13 +568,18 @@ impl FsClient {
             if known != Some(caps.cap_id) {
                 return Ok(());
             }
-            let stamp = match (state.caps.get(to.rank), node.take()) {
-                (None, Some(node)) => to.data.insert(inode.key().ino, node),
-                _ => 0,
+            let place = match state.caps.get(to.rank) {
+                Some(known) => Some(known.issuer().place),
+                None => to.data.insert(inode.key().ino),
+            };
+            let Some(place) = place else {
+                drop(state);
+                to.data.make_room()?;
+                continue;
             };
             let issuer = SessionRef {
                 session: to.clone(),
-                stamp,
+                place,
             };
             break removed(inode, state, |set| {
                 set.export(session.rank, caps.cap_id, Some((&issuer, *peer)))
@@ -700,7 +587,7 @@ impl FsClient {
         };
         if let Some(removed) = removed {
             let old = removed.cap.issuer();
-            drop(old.session.data.remove(old.stamp));
+            old.session.data.remove(old.place);
             self.changed(inode, removed.change);
         }
         Ok(())
@@ -817,6 +704,7 @@ impl FsClient {
     /// inode is used that way. To be matched by [`Self::closed`].
     pub(crate) fn open(&self, inode: &Inode<CephFs>, mode: Mode) -> Result {
         let info = inode.data();
+        info.touch();
         if !inode.key().is_head() || inode.is_dir() || mode == Mode::Pin {
             info.opened(mode);
             return Ok(());

@@ -41,6 +41,7 @@ pub mod wire {
 pub mod machine {
     pub mod caps;
     pub mod listing;
+    pub mod registry;
     pub mod route;
     pub mod session;
     pub mod striper;

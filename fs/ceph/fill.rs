@@ -17,7 +17,10 @@ use kernel_ext::fs::{
 };
 
 use ceph_fs_proto::{
-    machine::listing::{Listing, Part},
+    machine::{
+        caps::CapSet,
+        listing::{Listing, Part},
+    },
     wire::{
         cap_bits::Caps,
         client_caps::ClientCaps,
@@ -427,7 +430,7 @@ impl FsClient {
                 if inode.mode() & mode::TYPE_MASK != bits & mode::TYPE_MASK {
                     return Err(estale());
                 }
-                self.take_over(session, &inode, stat, prepared)?;
+                self.take_over(session, &inode, stat, false, prepared)?;
                 Ok((inode, true))
             }
             Got::New(mut new) => {
@@ -435,7 +438,7 @@ impl FsClient {
                 if bits & mode::TYPE_MASK == mode::SYMLINK {
                     new.data().set_symlink(c_string(stat.symlink)?);
                 }
-                self.take_over(session, &new, stat, prepared)?;
+                self.take_over(session, &new, stat, true, prepared)?;
                 Ok((new.unlock(), false))
             }
         }
@@ -446,6 +449,7 @@ impl FsClient {
         session: &Arc<Session>,
         inode: &Inode<CephFs>,
         stat: &InodeStat<'_>,
+        is_new: bool,
         mut prepared: Prepared,
     ) -> Result {
         let info = inode.data();
@@ -459,7 +463,13 @@ impl FsClient {
                 state.caps.set_snap_caps(before | stat.cap.caps);
             }
         } else {
-            release_count = self.add_cap(session, inode, &stat.cap, |state, before| {
+            // Most have one capability.
+            let room = if is_new {
+                CapSet::new_room(0)?
+            } else {
+                KVec::new()
+            };
+            release_count = self.add_cap(session, inode, &stat.cap, room, |state, before| {
                 truncated = from_stat(inode, state, stat, before, &mut prepared);
             })?;
         }

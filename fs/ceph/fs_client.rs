@@ -112,8 +112,6 @@ pub(crate) struct FsClient {
     /// Inodes whose capabilities are to be looked at later.
     #[pin]
     pub(crate) delayed: Delayed,
-    /// Some inode's [`State::left_over`](crate::inode::State::left_over) is set.
-    pub(crate) left_over: Atomic<i32>,
     /// Work on inodes that must not hold up a session: emptying page caches.
     pub(crate) inode_queue: Arc<OwnedQueue>,
     /// The OSD map that must be known before data is touched.
@@ -146,7 +144,6 @@ impl FsClient {
                 new_syntax,
                 realms <- SnapRealms::new(),
                 delayed <- Delayed::new(),
-                left_over: Atomic::new(0),
                 inode_queue,
                 epoch_barrier: Atomic::new(0),
                 sb <- new_spinlock!(None, "ceph::FsClient::sb"),
@@ -303,7 +300,9 @@ impl FsClient {
     /// Makes sure that the attributes that the mask vouches for are known; asks only
     /// if they are not.
     pub(crate) fn getattr(&self, inode: &Inode<CephFs>, mask: Caps) -> Result {
-        if mask.is_empty() || inode.data().has_caps(mask) {
+        let info = inode.data();
+        info.touch();
+        if mask.is_empty() || info.has_caps(mask) {
             return Ok(());
         }
         self.getattr_always(inode, mask)
@@ -323,6 +322,7 @@ impl FsClient {
         )?;
         Ok(())
     }
+
     /// Asks for the content that is kept with an inode. None if the file has objects now.
     pub(crate) fn inline_data(&self, ino: u64) -> Result<Option<KVec<u8>>> {
         let inode = self.find_inode(ino).ok_or(EIO)?;
@@ -445,6 +445,5 @@ impl MdsHooks for FsClient {
     fn tick(&self) {
         self.recover_if_shut_out();
         self.look_at_delayed();
-        self.look_at_left_over();
     }
 }

@@ -30,6 +30,7 @@ use kernel::{
         lock::spinlock::SpinLockGuard,
         Arc, SetOnce, SpinLock,
     },
+    time::Jiffies,
 };
 use kernel_ext::{
     fs::inode::{InodeData, Uncounted},
@@ -41,6 +42,7 @@ use ceph_fs_proto::{
     machine::{
         caps::{CapSet, Change, Issuer, Mode},
         listing::Listing,
+        registry::Place,
     },
     wire::{
         cap_bits::Caps,
@@ -69,7 +71,7 @@ pub(crate) struct SessionRef {
     /// The session.
     pub session: Arc<Session>,
     /// The capability's place in the session's list.
-    pub stamp: u64,
+    pub place: Place,
 }
 
 impl Issuer for SessionRef {
@@ -136,14 +138,16 @@ pub(crate) struct State {
     /// The page cache may hold what another client has overwritten: no reader may
     /// use it until it has been emptied.
     pub cache_doubtful: bool,
-    /// There was no memory to tell a server something, or to drop pages: the tick tries
-    /// again.
-    pub left_over: bool,
     /// Version of content that is kept with the inode; [`InodeStat::INLINE_NONE`] if the
     /// file has objects. It is read from the server when it is wanted.
     pub inline_version: u64,
     /// Names of a directory; good while it is complete.
     names: Option<Arc<Listing>>,
+}
+
+/// Whether the time `when` has come, on a clock that wraps around.
+fn is_reached(when: Jiffies, now: Jiffies) -> bool {
+    now.wrapping_sub(when) as isize >= 0
 }
 
 impl State {
@@ -159,7 +163,7 @@ struct Issued {
     /// nothing known.
     word: Atomic<u64>,
     /// It is good until then, in jiffies.
-    until: Atomic<usize>,
+    until: Atomic<Jiffies>,
 }
 
 impl Issued {
@@ -176,7 +180,7 @@ impl Issued {
     }
 
     /// With the inode's lock held.
-    fn publish(&self, caps: Caps, epoch: u32, until: usize) {
+    fn publish(&self, caps: Caps, epoch: u32, until: Jiffies) {
         // A reader who takes the new time with an older word does no harm: that the
         // sessions are good now, in the epoch of that word, says that they were then.
         self.until.store(until, Relaxed);
@@ -230,6 +234,8 @@ pub(crate) struct InodeInfo {
     /// `release_count` of when all names were known; 0 for never.
     complete: Atomic<u64>,
     issued: Issued,
+    /// When the inode was last used, in jiffies.
+    used: Atomic<Jiffies>,
 }
 
 impl InodeData for InodeInfo {
@@ -264,7 +270,6 @@ impl InodeData for InodeInfo {
                     frag_tree: FragTree::new(),
                     delegations: KVec::new(),
                     cache_doubtful: false,
-                    left_over: false,
                     inline_version: 0,
                     names: None,
                 },
@@ -276,6 +281,7 @@ impl InodeData for InodeInfo {
             release_count: Atomic::new(1),
             complete: Atomic::new(0),
             issued: Issued::new(),
+            used: Atomic::new(time::jiffies()),
         }? Error)
     }
 }
@@ -291,23 +297,30 @@ impl InodeInfo {
 
     /// Whether all capability bits of the mask may be used now. RCU walk may ask.
     pub(crate) fn has_caps(&self, mask: Caps) -> bool {
-        self.issued.contain(mask) || self.find_out(&self.state()).contains(mask)
+        self.issued.contain(mask) || self.find_out().contains(mask)
     }
 
-    fn find_out(&self, state: &State) -> Caps {
+    /// Notes that the inode itself is used, so that its capability is among the last to
+    /// go. (A directory that paths lead through is held by what is in it.)
+    pub(crate) fn touch(&self) {
+        self.used.store(time::jiffies(), Relaxed);
+    }
+
+    /// For how long the inode was not used, in jiffies.
+    pub(crate) fn idle(&self) -> Jiffies {
+        time::elapsed(self.used.load(Relaxed))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_out(&self) -> Caps {
+        let state = self.state();
         // Before: what becomes doubtful meanwhile must not be believed.
         let epoch = caps_epoch();
         let caps = state.caps.issued();
         let issuers = state.caps.caps().iter().map(|cap| cap.issuer());
         let until = issuers.map(|issuer| issuer.session.cap_until());
-        // In the order of a clock that wraps around.
-        if let Some(until) = until.reduce(|a, b| {
-            if (a.wrapping_sub(b) as isize) < 0 {
-                a
-            } else {
-                b
-            }
-        }) {
+        if let Some(until) = until.reduce(|a, b| if is_reached(a, b) { a } else { b }) {
             self.issued.publish(caps, epoch, until);
         }
         caps
@@ -407,6 +420,7 @@ impl InodeInfo {
         if !self.is_complete() {
             return None;
         }
+        self.touch();
         let state = self.state.lock();
         // What was set meanwhile is as good, if it counts.
         if self.complete.load(Relaxed) != self.release_count.load(Acquire) {

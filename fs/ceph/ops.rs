@@ -179,6 +179,7 @@ impl inode::Operations for LinkOps {
     }
 
     fn get_link_rcu<'a>(inode: &'a Uncounted<CephFs>) -> Result<&'a CStr> {
+        inode.data().touch();
         Pin::get_ref(inode.data()).symlink().ok_or(EIO)
     }
 }

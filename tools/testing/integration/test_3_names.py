@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Directories in memory: who is asked, and that what is remembered is right."""
 
+import functools
 import hashlib
 import json
 import os
@@ -40,10 +41,12 @@ def setup(t, name, files=0):
     return d, f"{M}/na-{name}"
 
 
-def counter(t, group, name):
+def counter(t, *name):
     """A counter of the active metadata servers."""
-    return sum(json.loads(t.cluster.daemon(f"mds.{x['name']}", "perf", "dump"))[group][name]
-               for x in t.cluster.mon_json("status")["fsmap"]["by_rank"] if x["status"] == "up:active")
+    def of(mds):
+        return functools.reduce(dict.get, name, json.loads(t.cluster.daemon(f"mds.{mds}", "perf", "dump")))
+    return sum(of(x["name"]) for x in t.cluster.mon_json("status")["fsmap"]["by_rank"]
+               if x["status"] == "up:active")
 
 
 def asked(t):
