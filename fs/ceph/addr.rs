@@ -35,9 +35,7 @@ impl netfs::Operations for Data {
         // and the like. The pages are locked already, so a server that revokes Fc from
         // now on waits for them.
         if request.origin() == Origin::Readahead {
-            let info = request.inode().data();
-            let state = info.state();
-            if state.cache_doubtful || !state.caps.has(Caps::FILE_CACHE) {
+            if !request.inode().data().may_use_cache() {
                 return Err(EACCES);
             }
         }

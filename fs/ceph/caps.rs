@@ -41,9 +41,11 @@ use ceph_fs_proto::{
 };
 
 mod held;
+mod pages;
 mod sessions;
 
 pub(crate) use held::{Delayed, SessionCaps};
+pub(crate) use pages::Doubts;
 
 use crate::{
     debugfs::CAPS_WAIT,
@@ -70,11 +72,22 @@ impl CapRef {
 
 impl Drop for CapRef {
     fn drop(&mut self) {
-        let awaited = {
+        let (awaited, empty) = {
             let info = self.inode.data();
             let mut state = info.state();
-            state.caps.give_back(self.got)
+            let awaited = state.caps.give_back(self.got);
+            // Its user may have brought pages after Fc was taken away.
+            let empty = self.got.intersects(Caps::FILE_CACHE)
+                && !state.caps.has(Caps::FILE_CACHE)
+                && has_pages(&self.inode);
+            if empty {
+                state.doubts.raise();
+            }
+            (awaited, empty)
         };
+        if empty {
+            self.fs.empty_cache(&self.inode);
+        }
         if awaited {
             self.fs.check_caps(&self.inode, false);
         }
@@ -115,14 +128,18 @@ fn attrs(inode: &Inode<CephFs>, state: &State) -> Attrs {
     }
 }
 
-/// What follows for the names of a directory from a change of what is issued; with the
-/// inode's lock. What it returns is to be dropped without it.
-fn names_changed(inode: &Inode<CephFs>, state: &mut State, change: Change) -> Option<Arc<Listing>> {
+/// Takes note of a change of what is issued: what follows for the names of a directory, and
+/// for the pages of a file ([`pages`]). With the inode's lock, under which the change was
+/// made; [`FsClient::changed`] is to follow without it. What it returns is to be dropped
+/// without the lock.
+fn note(inode: &Inode<CephFs>, state: &mut State, change: Change) -> Option<Arc<Listing>> {
     if inode.is_dir() {
-        inode.data().names_changed(state, change)
-    } else {
-        None
+        return inode.data().names_changed(state, change);
     }
+    if pages::age(change) && has_pages(inode) {
+        state.doubts.raise();
+    }
+    None
 }
 
 /// Removes a capability, and ends the lock.
@@ -132,7 +149,7 @@ fn removed(
     remove: impl FnOnce(&mut CapSet<SessionRef>) -> Option<Removed<SessionRef>>,
 ) -> Option<Removed<SessionRef>> {
     let removed = remove(&mut state.caps)?;
-    let names = names_changed(inode, &mut state, removed.change);
+    let names = note(inode, &mut state, removed.change);
     drop(state);
     drop(names);
     Some(removed)
@@ -185,7 +202,7 @@ impl FsClient {
             };
             state.realm = cap.realm;
             let change = state.caps.add(&issuer, cap, inode.is_dir());
-            let names = names_changed(inode, &mut state, change);
+            let names = note(inode, &mut state, change);
             let release_count = info.release_count();
             drop(state);
             drop((names, spare));
@@ -196,43 +213,6 @@ impl FsClient {
             self.delayed.add(inode.key().ino);
         }
         Ok(release_count)
-    }
-
-    /// What follows for the inode from a change of what is issued, beside
-    /// [`names_changed`].
-    fn changed(&self, inode: &Inode<CephFs>, change: Change) {
-        let info = inode.data();
-        // Pages that were read without Fc may be old, and those that stay without
-        // it grow old.
-        if (change.gained() | change.lost()).intersects(Caps::FILE_CACHE) && has_pages(inode) {
-            self.drop_pages(inode);
-        }
-        info.changed.wake_all();
-    }
-
-    /// Empties the page cache: at once what can be, the rest by work. No reader may
-    /// use it until then.
-    pub(crate) fn drop_pages(&self, inode: &Inode<CephFs>) {
-        let info = inode.data();
-        info.state().cache_doubtful = true;
-        inode.invalidate_clean_pages();
-        if !has_pages(inode) {
-            info.state().cache_doubtful = false;
-            return;
-        }
-        let owned = inode.get();
-        let work = move || {
-            let fs = owned.super_block().data().clone();
-            if owned.invalidate_pages().is_ok() {
-                owned.data().state().cache_doubtful = false;
-            }
-            fs.check_caps(&owned, false);
-            owned.data().changed.wake_all();
-        };
-        if self.inode_queue.try_spawn(GFP_KERNEL, work).is_err() {
-            // Until the tick tries again nobody uses them.
-            self.delayed.add_all();
-        }
     }
 
     // ----- telling servers -----
@@ -285,7 +265,7 @@ impl FsClient {
     fn tell(&self, session: &Arc<Session>, inode: &Inode<CephFs>, all: bool) -> Result {
         let info = inode.data();
         let due = |state: &State| {
-            let cached = has_pages(inode) || state.cache_doubtful;
+            let cached = state.doubts.any() || has_pages(inode) && state.caps.has(Caps::FILE_CACHE);
             state.caps.due(session.rank, inode.is_dir(), cached, all)
         };
         loop {
@@ -381,6 +361,7 @@ impl FsClient {
             let Some(inode) = self.find_inode(ino) else {
                 continue;
             };
+            self.drop_unsure(&inode);
             let less = inode.data().state().caps.wants_less(inode.is_dir());
             if less {
                 self.check_caps(&inode, true);
@@ -398,11 +379,12 @@ impl FsClient {
                 let (doubtful, less) = {
                     let info = inode.data();
                     let state = info.state();
-                    (state.cache_doubtful, state.caps.wants_less(inode.is_dir()))
+                    (state.doubts.any(), state.caps.wants_less(inode.is_dir()))
                 };
                 if doubtful {
-                    self.drop_pages(&inode);
+                    self.empty_cache(&inode);
                 }
+                self.drop_unsure(&inode);
                 self.check_caps(&inode, less);
                 true
             });
@@ -466,7 +448,7 @@ impl FsClient {
                 .grant(session.rank, caps.cap_id, caps.caps, caps.seq);
             let names = change.and_then(|change| {
                 fill::from_caps(inode, &mut state, caps);
-                names_changed(inode, &mut state, change)
+                note(inode, &mut state, change)
             });
             drop(state);
             drop(names);
@@ -606,7 +588,7 @@ impl FsClient {
         let info = inode.data();
         let take = || {
             let mut state = info.state();
-            let want = if state.cache_doubtful {
+            let want = if state.doubts.any() {
                 want.without(Caps::FILE_CACHE)
             } else {
                 want
@@ -643,7 +625,7 @@ impl FsClient {
                     .changed
                     .wait_until(&self.client.waits, reason, limit, done)
                 {
-                    Err(e) if e != Error::from_errno(-110) => return Err(e),
+                    Err(e) if e != ETIMEDOUT => return Err(e),
                     _ => {}
                 }
                 if let Some(got) = got {
@@ -671,7 +653,7 @@ impl FsClient {
         let info = inode.data();
         let got = {
             let mut state = info.state();
-            if state.cache_doubtful && (need | want).intersects(Caps::FILE_CACHE) {
+            if state.doubts.any() && (need | want).intersects(Caps::FILE_CACHE) {
                 return None;
             }
             state.caps.acquire(need, want)?

@@ -2,10 +2,11 @@
 //! Open files.
 //!
 //! A read holds Fr. With Fc it goes through the page cache. Without Fc another client may
-//! be writing: then nothing is kept, and the size is asked for first.
+//! be writing: then nothing is kept, and the size is asked for first. A mapped page that is
+//! touched then is as new as the touch, and is dropped some seconds later.
 use kernel::prelude::*;
 use kernel_ext::fs::{
-    file::{self, OpenFile, Opening, ReadIter, SpliceRead},
+    file::{self, Fault, OpenFile, Opening, ReadIter, SpliceRead},
     Inode,
 };
 
@@ -27,6 +28,22 @@ fn caps(inode: &Inode<CephFs>, wait: bool) -> Result<CapRef> {
     }
 }
 
+/// As [`caps`]; without Fc the size was asked for first.
+fn caps_and_size(inode: &Inode<CephFs>, wait: bool) -> Result<CapRef> {
+    let held = caps(inode, wait)?;
+    if held.got().contains(Caps::FILE_CACHE) {
+        return Ok(held);
+    }
+    if !wait {
+        return Err(EAGAIN);
+    }
+    // Nothing may be held while a server is asked.
+    drop(held);
+    let fs = inode.super_block().data();
+    fs.getattr_always(inode, Caps::FILE_SHARED)?;
+    caps(inode, wait)
+}
+
 #[vtable]
 impl file::Operations for FileOps {
     type Fs = CephFs;
@@ -44,18 +61,7 @@ impl file::Operations for FileOps {
 
     fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
         let inode = file.inode();
-        let wait = !io.is_nowait();
-        let mut held = caps(inode, wait)?;
-        if !held.got().contains(Caps::FILE_CACHE) {
-            if !wait {
-                return Err(EAGAIN);
-            }
-            // Nothing may be held while a server is asked.
-            drop(held);
-            let fs = inode.super_block().data();
-            fs.getattr_always(inode, Caps::FILE_SHARED)?;
-            held = caps(inode, wait)?;
-        }
+        let held = caps_and_size(inode, !io.is_nowait())?;
         if held.got().contains(Caps::FILE_CACHE) && !io.is_direct() {
             return io.buffered();
         }
@@ -76,7 +82,20 @@ impl file::Operations for FileOps {
         io.copied()
     }
 
-    fn mmap(_file: &OpenFile<Self>) -> Result {
+    fn fault(file: &OpenFile<Self>, fault: Fault<'_>) -> Result {
+        let inode = file.inode();
+        let held = caps_and_size(inode, true)?;
+        if held.got().contains(Caps::FILE_CACHE) {
+            fault.from_page_cache();
+            return Ok(());
+        }
+        fault.read_anew()?;
+        // No server will say when the page is old: it goes before long.
+        inode.super_block().data().page_is_unsure(inode);
         Ok(())
+    }
+
+    fn may_map(file: &OpenFile<Self>) -> bool {
+        file.inode().data().may_use_cache()
     }
 }

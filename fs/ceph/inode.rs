@@ -57,6 +57,7 @@ use ceph_fs_proto::{
 use ceph_proto::wire::types::Timespec;
 
 use crate::{
+    caps::Doubts,
     fs_client::FsClient,
     mds_client::{self, caps_epoch},
     super_block::CephFs,
@@ -135,9 +136,10 @@ pub(crate) struct State {
     pub frag_tree: FragTree,
     /// Fragments with an authoritative rank of their own.
     pub delegations: KVec<(Frag, u32)>,
-    /// The page cache may hold what another client has overwritten: no reader may
-    /// use it until it has been emptied.
-    pub cache_doubtful: bool,
+    /// Whether the page cache may hold what another client has overwritten.
+    pub doubts: Doubts,
+    /// There may be pages that were mapped without Fc.
+    pub pages_unsure: bool,
     /// Version of content that is kept with the inode; [`InodeStat::INLINE_NONE`] if the
     /// file has objects. It is read from the server when it is wanted.
     pub inline_version: u64,
@@ -269,7 +271,8 @@ impl InodeData for InodeInfo {
                     dir_hash: DirHash::RJENKINS,
                     frag_tree: FragTree::new(),
                     delegations: KVec::new(),
-                    cache_doubtful: false,
+                    doubts: Doubts::new(),
+                    pages_unsure: false,
                     inline_version: 0,
                     names: None,
                 },
@@ -324,6 +327,12 @@ impl InodeInfo {
             self.issued.publish(caps, epoch, until);
         }
         caps
+    }
+
+    /// Whether pages of the page cache may be used as they are. Does not sleep.
+    pub(crate) fn may_use_cache(&self) -> bool {
+        let state = self.state.lock();
+        !state.doubts.any() && state.caps.has(Caps::FILE_CACHE)
     }
 
     /// How the file is cut into objects, and their RADOS namespace.

@@ -421,9 +421,21 @@ pub trait Operations: Sized + 'static {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
-    /// The file is mapped, for reading. The pages come from the page cache.
-    fn mmap(_file: &OpenFile<Self>) -> Result {
+    /// A page of the file, which is mapped for reading, is touched and was not mapped by
+    /// [`may_map`](Self::may_map). May sleep; the memory map of the task, or a part of it, is
+    /// locked, shared. A file without this cannot be mapped.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` as such, any other is `SIGBUS` for the task; unless the page was given.
+    fn fault(_file: &OpenFile<Self>, _fault: Fault<'_>) -> Result {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Whether pages that are in the page cache may be mapped as they are when one nearby is
+    /// touched. May not sleep. The default is no.
+    fn may_map(_file: &OpenFile<Self>) -> bool {
+        false
     }
 
     /// Reads a directory, which is locked, at least shared.
@@ -434,6 +446,43 @@ pub trait Operations: Sized + 'static {
     /// Moves the position. The default is that of regular files, with the size of the inode.
     fn llseek(_file: &OpenFile<Self>, _offset: i64, _whence: i32) -> Result<i64> {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// A page of a mapped file is touched.
+///
+/// # Invariants
+///
+/// `vmf` is a fault in an area that maps an open file, which the kernel waits for.
+pub struct Fault<'a> {
+    vmf: *mut bindings::vm_fault,
+    done: &'a Cell<Option<bindings::vm_fault_t>>,
+}
+
+impl Fault<'_> {
+    /// Gives the page of the page cache, which is read first if it is not there.
+    pub fn from_page_cache(self) {
+        // SAFETY: By the invariant. What is returned, which may be a locked page, is what the
+        // kernel gets (`Vtable::fault`), and nobody can ask twice.
+        let how = unsafe { bindings::filemap_fault(self.vmf) };
+        self.done.set(Some(how));
+    }
+
+    /// As [`from_page_cache`](Self::from_page_cache), but the page is read in any case: one
+    /// that is there is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it cannot be dropped.
+    pub fn read_anew(self) -> Result {
+        // SAFETY: By the invariant; the mapping lives as long as the file. No page is locked.
+        to_result(unsafe {
+            let file = (*(*self.vmf).__bindgen_anon_1.vma).vm_file;
+            let page = (*self.vmf).__bindgen_anon_1.pgoff;
+            bindings::invalidate_inode_pages2_range((*file).f_mapping, page, page)
+        })?;
+        self.from_page_cache();
+        Ok(())
     }
 }
 
@@ -488,7 +537,7 @@ impl<O: Operations> Vtable<O> {
         } else {
             None
         },
-        mmap_prepare: if O::HAS_MMAP {
+        mmap_prepare: if O::HAS_FAULT {
             Some(Self::mmap_prepare)
         } else {
             None
@@ -603,13 +652,67 @@ impl<O: Operations> Vtable<O> {
     /// For the table of operations alone: the caller keeps what C asks of one of `mmap_prepare`.
     unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
         from_result(|| {
-            // SAFETY: The VFS holds the file, which is open, and gives a description.
+            // SAFETY: The VFS gives a description, which nobody else has. That the file can be
+            // read by pages is looked after.
             unsafe {
-                O::mmap(OpenFile::from_raw((*desc).file))?;
                 to_result(bindings::generic_file_readonly_mmap_prepare(desc))?;
+                (*desc).vm_ops = &Self::MAPPED;
             }
             Ok(0)
         })
+    }
+
+    const MAPPED: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        fault: Some(Self::fault),
+        map_pages: if O::HAS_MAY_MAP {
+            Some(Self::map_pages)
+        } else {
+            None
+        },
+        // SAFETY: All members are nullable pointers.
+        ..unsafe { MaybeUninit::zeroed().assume_init() }
+    };
+
+    /// # Safety
+    ///
+    /// `vmf` is a fault in an area with the operations `MAPPED`, and lives as long as what is
+    /// returned.
+    unsafe fn mapped<'a>(vmf: *mut bindings::vm_fault) -> &'a OpenFile<O> {
+        // SAFETY: The area holds the file, which is open, and which has the operations of `O`,
+        // as `mmap_prepare` is one of them.
+        unsafe { OpenFile::from_raw((*(*vmf).__bindgen_anon_1.vma).vm_file) }
+    }
+
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `fault`.
+    unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: The caller's obligation.
+        let file = unsafe { Self::mapped(vmf) };
+        let done = Cell::new(None);
+        // INVARIANT: The caller's obligation.
+        let result = O::fault(file, Fault { vmf, done: &done });
+        match (done.get(), result) {
+            (Some(how), _) => how,
+            (None, Err(ENOMEM)) => bindings::vm_fault_reason_VM_FAULT_OOM,
+            (None, _) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// For the table of operations alone: the caller keeps what C asks of one of `map_pages`.
+    unsafe extern "C" fn map_pages(
+        vmf: *mut bindings::vm_fault,
+        start: c_ulong,
+        end: c_ulong,
+    ) -> bindings::vm_fault_t {
+        // SAFETY: The caller's obligation.
+        if !O::may_map(unsafe { Self::mapped(vmf) }) {
+            return 0;
+        }
+        // SAFETY: As above.
+        unsafe { bindings::filemap_map_pages(vmf, start, end) }
     }
 
     /// # Safety

@@ -2,6 +2,7 @@
 """What another client (ceph-fuse) changes is seen by what starts after its call."""
 
 import os
+import time
 
 from run import M
 
@@ -136,6 +137,39 @@ for i in range(3):
         os.unlink(f"{t.g.dir}/go{i}")
 
 
+def test_mapped_file_does_not_hold_up_others(t):
+    """Pages that a mapping reads while another client writes are no reason to keep
+    capabilities, and do not stay for long."""
+    d, g = setup(t, "mapped")
+    write(f"{d}/f", "a" * 100000)
+    job = t.g.spawn(f"""exec python3 -c '
+import mmap, os, time
+f = open("{g}/f", "rb")
+m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+while not os.path.exists("/lab/run/enough"):
+    print(m[0:1].decode() + m[99999:].decode(), flush=True)
+    time.sleep(0.02)
+'""")
+    t.wait("it is mapped", lambda: "aa" in job.output())
+    with open(f"{d}/f", "r+b", buffering=0) as f:
+        for c in "bcdef":
+            start = time.monotonic()
+            f.seek(0)
+            f.write(c.encode() * 100000)
+            os.setxattr(f"{d}/f", "user.c", c.encode())
+            os.chmod(f"{d}/f", 0o600)
+            t.check(time.monotonic() - start < 10, f"a change took {time.monotonic() - start:.1f} s")
+            # Who maps it now sees what is written, whatever others have mapped.
+            t.equal(t.python(f"import mmap\nf = open('{g}/f', 'rb')\n"
+                             "m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n"
+                             "print((m[:1] + m[99999:]).decode())").strip(), 2 * c, "a new mapping")
+    t.wait("the mapping shows what was written", lambda: "ff" in job.output(), 20)
+    open(f"{t.g.dir}/enough", "w").close()
+    r = job.wait(20)
+    os.unlink(f"{t.g.dir}/enough")
+    t.equal(r.status, 0, "the reader")
+
+
 def test_writer_holds_the_file_open(t):
     d, g = setup(t, "writer")
     with open(f"{d}/f", "wb", buffering=0) as f:
@@ -167,31 +201,22 @@ def test_layout_of_new_file(t):
     t.equal(t.ok(f"sha256sum <{g}/f").split()[0], hashlib.sha256(data).hexdigest(), "content")
 
 
+def walk(t, name, steps, **more):
+    """A random walk of others' changes (others.py) below a folder of its own."""
+    import others
+    seed = int(os.environ.get("LAB_SEED") or time.time_ns() % 10**6)
+    d, g = setup(t, name)
+    actors = {"ceph-fuse": others.Local(d), "libcephfs": others.LibCephFs(t.cluster, f"/co-{name}"),
+              **{n: make(f"{M}/co-{name}") for n, make in more.items()}}
+    here = others.Remote(t.g, g)
+    try:
+        others.Walk(seed, here, actors, t.fail).run(steps)
+    finally:
+        for a in [here, *actors.values()]:
+            a.close()
+    print(f"# seed {seed}", flush=True)
+
+
 def test_random_changes(t):
-    """A long random walk of changes, each compared."""
-    import random
-    d, g = setup(t, "random")
-    r = random.Random(5)
-    have = {}
-    for step in range(60):
-        n = f"f{r.randrange(8)}"
-        what = r.choice(("write", "write", "unlink", "rename", "truncate"))
-        if what == "write":
-            have[n] = r.randbytes(r.choice((0, 10, 5000, 70000)))
-            with open(f"{d}/{n}", "wb") as f:
-                f.write(have[n])
-        elif n in have and what == "unlink":
-            os.unlink(f"{d}/{n}")
-            del have[n]
-        elif n in have and what == "rename":
-            m = f"f{r.randrange(8)}"
-            os.rename(f"{d}/{n}", f"{d}/{m}")
-            have[m] = have.pop(n)
-        elif n in have and what == "truncate":
-            size = r.randrange(80000)
-            os.truncate(f"{d}/{n}", size)
-            have[n] = have[n][:size].ljust(size, b"\0")
-        if step % 3 == 0:
-            import hashlib
-            want = "".join(f"{hashlib.sha256(have[k]).hexdigest()}  {k}\n" for k in sorted(have))
-            t.equal(t.ok(f"cd {g} && ls | xargs -r sha256sum"), want, f"state after step {step}")
+    """A random walk of changes by ceph-fuse and libcephfs."""
+    walk(t, "random", 300)
