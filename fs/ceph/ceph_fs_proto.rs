@@ -40,6 +40,7 @@ pub mod wire {
 /// Order of events known: state machines, pure.
 pub mod machine {
     pub mod caps;
+    mod caps_tests;
     pub mod listing;
     pub mod registry;
     pub mod route;
