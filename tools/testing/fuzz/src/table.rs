@@ -104,6 +104,7 @@ pub const TARGETS: &[Target] = targets! {
     machines::session::reconnect, 512: "reconnect::Reconnect::cap" "reconnect::Reconnect::finish";
     machines::caps::caps, 512: "machine::caps";
     machines::files::striper, 64: "machine::striper";
+    machines::registry::registry, 256: "machine::registry";
     machines::listing::listing, 512: "machine::listing";
 };
 

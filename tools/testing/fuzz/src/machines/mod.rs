@@ -7,4 +7,5 @@ pub(crate) mod listing;
 pub(crate) mod messenger;
 pub(crate) mod mon;
 pub(crate) mod osd_target;
+pub(crate) mod registry;
 pub(crate) mod session;
