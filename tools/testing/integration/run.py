@@ -37,7 +37,7 @@ class Context:
         self.client = client
         self.rust = client == "rust"
         self.lab = lab_module.Lab()
-        self.cluster = self.g = self.fuse = None
+        self.cluster = self.g = self.fuse = self.other = None
         self.start_mark = None
 
     def boot(self):
@@ -77,6 +77,19 @@ class Context:
         self.g.stop()
         self.g = self.lab.guest(**GUEST)
         self._prepare()
+
+    def other_guest(self):
+        """A guest with the kernel's own C client, mounted at M as client.admin."""
+        if self.other is None:
+            g = lab_module.Guest(self.lab, "g9", 9, kernel_args=GUEST["kernel_args"], memory=GUEST["memory"] // 2)
+            self.lab.guests.append(g)
+            g.start()
+            g.use_cluster(self.cluster)
+            g.load("c")
+            g.run(f"mkdir -p {M}; mount -t ceph admin@$FSID.cephfs=/ {M} "
+                  "-o mon_addr=$MONS,secret=$ADMIN_SECRET,ms_mode=crc", 120, check=True)
+            self.other = g
+        return self.other
 
     # Looking.
 

@@ -7,6 +7,7 @@
 #   CLIENT=c      runs them on the kernel's own C client, which checks the tests
 #   LONG=1        also the slow ones of long_*.py
 #   KERNEL=debug  runs them on the kernel with KASAN and lockdep
+#   SEED=n        repeats a random walk that failed
 #   KEEP=1        leaves cluster and guest up at the end (see qemu/shell.py --attach)
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 need_root
@@ -15,6 +16,6 @@ run=$(mktemp -d "$CACHE/run/test-$(date +%H%M%S)-XXXX")
 args=(-k "${KERNEL:-stock}" -r "$run")
 [ "${CLIENT:-rust}" = rust ] || args+=(-n)
 say "Logs of this run: $run"
-export LAB_LONG=${LONG:-} LAB_SUITES LAB_CYCLES
+export LAB_LONG=${LONG:-} LAB_SEED=${SEED:-} LAB_SUITES LAB_CYCLES
 exec "$TESTING/qemu/lab.sh" "${args[@]}" integration/run.py --client "${CLIENT:-rust}" \
 	${KEEP:+--keep} "$@"

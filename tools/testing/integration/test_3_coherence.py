@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What another client (ceph-fuse) changes is seen by what starts after its call."""
 
+import contextlib
 import os
 import time
 
@@ -205,16 +206,20 @@ def walk(t, name, steps, **more):
     """A random walk of others' changes (others.py) below a folder of its own."""
     import others
     seed = int(os.environ.get("LAB_SEED") or time.time_ns() % 10**6)
+    print(f"# seed {seed}", flush=True)
     d, g = setup(t, name)
     actors = {"ceph-fuse": others.Local(d), "libcephfs": others.LibCephFs(t.cluster, f"/co-{name}"),
               **{n: make(f"{M}/co-{name}") for n, make in more.items()}}
     here = others.Remote(t.g, g)
     try:
         others.Walk(seed, here, actors, t.fail).run(steps)
-    finally:
+    except Exception:
         for a in [here, *actors.values()]:
-            a.close()
-    print(f"# seed {seed}", flush=True)
+            with contextlib.suppress(Exception):
+                a.close()
+        raise
+    for a in [here, *actors.values()]:
+        a.close()
 
 
 def test_random_changes(t):

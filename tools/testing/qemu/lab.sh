@@ -61,7 +61,7 @@ lab() {
 	in_toolbox LAB_RUN="$(box_path "$run")" LAB_HOST_RUN="$run" LAB_GUEST="$(box_path "$guest")" \
 		LAB_KERNEL="$(box_path "$image")" LAB_KERNEL_NAME="$kernel" \
 		LAB_KMODS="${kmods:+$(box_path "$kmods")}" LAB_MODULES="$(box_path "$modules")" \
-		LAB_LONG="${LAB_LONG:-}" LAB_SUITES="${LAB_SUITES:-integration}" \
+		LAB_LONG="${LAB_LONG:-}" LAB_SEED="${LAB_SEED:-}" LAB_SUITES="${LAB_SUITES:-integration}" \
 		LAB_CYCLES="${LAB_CYCLES:-10}" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
 		PYTHONPATH=/src/tools/testing/qemu:/src/tools/testing/cluster:/src/tools/testing/integration \
 		setpriv --pdeathsig KILL unshare --net --pid --fork --kill-child --propagation unchanged --mount-proc \
