@@ -28,22 +28,6 @@ fn caps(inode: &Inode<CephFs>, wait: bool) -> Result<CapRef> {
     }
 }
 
-/// As [`caps`]; without Fc the size was asked for first.
-fn caps_and_size(inode: &Inode<CephFs>, wait: bool) -> Result<CapRef> {
-    let held = caps(inode, wait)?;
-    if held.got().contains(Caps::FILE_CACHE) {
-        return Ok(held);
-    }
-    if !wait {
-        return Err(EAGAIN);
-    }
-    // Nothing may be held while a server is asked.
-    drop(held);
-    let fs = inode.super_block().data();
-    fs.getattr_always(inode, Caps::FILE_SHARED)?;
-    caps(inode, wait)
-}
-
 #[vtable]
 impl file::Operations for FileOps {
     type Fs = CephFs;
@@ -61,7 +45,18 @@ impl file::Operations for FileOps {
 
     fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
         let inode = file.inode();
-        let held = caps_and_size(inode, !io.is_nowait())?;
+        let wait = !io.is_nowait();
+        let mut held = caps(inode, wait)?;
+        if !held.got().contains(Caps::FILE_CACHE) {
+            if !wait {
+                return Err(EAGAIN);
+            }
+            // Nothing may be held while a server is asked.
+            drop(held);
+            let fs = inode.super_block().data();
+            fs.getattr_always(inode, Caps::FILE_SHARED)?;
+            held = caps(inode, wait)?;
+        }
         if held.got().contains(Caps::FILE_CACHE) && !io.is_direct() {
             return io.buffered();
         }
@@ -84,7 +79,9 @@ impl file::Operations for FileOps {
 
     fn fault(file: &OpenFile<Self>, fault: Fault<'_>) -> Result {
         let inode = file.inode();
-        let held = caps_and_size(inode, true)?;
+        // The size is not asked for: that may bring Fc and take it away again, and all pages
+        // with it, but a task may need two of them at once to get on.
+        let held = caps(inode, true)?;
         if held.got().contains(Caps::FILE_CACHE) {
             fault.from_page_cache();
             return Ok(());

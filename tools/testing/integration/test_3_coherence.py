@@ -148,6 +148,8 @@ import mmap, os, time
 f = open("{g}/f", "rb")
 m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
 while not os.path.exists("/lab/run/enough"):
+    # Two pages at once.
+    assert len(set(m[4092:4100])) <= 2
     print(m[0:1].decode() + m[99999:].decode(), flush=True)
     time.sleep(0.02)
 '""")
