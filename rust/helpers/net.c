@@ -60,14 +60,21 @@ __rust_helper int rust_helper_sock_take_error(struct sock *sk)
 	return sock_error(sk);
 }
 
-__rust_helper bool rust_helper_sock_peer_closed(struct sock *sk)
+/*
+ * Bit 0: nothing comes after what is in the queue; bit 1: there is something in it. In this
+ * order, so that what the peer sent before it closed is not missed.
+ */
+__rust_helper unsigned int rust_helper_sock_ready(struct sock *sk)
 {
-	return (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) || sock_flag(sk, SOCK_DONE);
-}
+	unsigned int ready = 0;
 
-__rust_helper bool rust_helper_sock_has_data(struct sock *sk)
-{
-	return !skb_queue_empty_lockless(&sk->sk_receive_queue);
+	if ((READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) || sock_flag(sk, SOCK_DONE) ||
+	    inet_sk_state_load(sk) == TCP_CLOSE)
+		ready = 1;
+	smp_rmb();
+	if (!skb_queue_empty_lockless(&sk->sk_receive_queue))
+		ready |= 2;
+	return ready;
 }
 
 __rust_helper int rust_helper_sock_state(struct sock *sk)

@@ -95,7 +95,7 @@ impl SkbChunk<'_> {
     /// `ENOMEM`, not if the vector has the capacity; `EFAULT`.
     pub fn copy_to_vec(&mut self, vec: &mut KVVec<u8>, n: usize) -> Result<usize> {
         let n = n.min(self.len);
-        {
+        if vec.spare_capacity_mut().len() < n {
             let _noio = NoIo::enter();
             vec.reserve(n, GFP_KERNEL)?;
         }

@@ -108,6 +108,16 @@ impl TcpState {
     }
 }
 
+/// What there is to read from a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Nothing will come after what is in the queue: the peer has closed its side, or there
+    /// is no connection.
+    pub closed: bool,
+    /// Something has been received that was not read.
+    pub data: bool,
+}
+
 /// What a socket tells. All run in softirq or process context with a spin lock
 /// held: they must not sleep, nor call the socket. None runs after the socket has
 /// been dropped.
@@ -306,14 +316,14 @@ impl Socket {
     /// Copies the slices to the socket's send queue, one after the other, as much
     /// as there is space for; `more` says that more will follow at once. Returns how
     /// many bytes were taken; if not all, `write_space` will be called. May sleep for the
-    /// socket's lock and for memory. At most 16 slices are looked at.
+    /// socket's lock and for memory. At most 8 slices are looked at.
     ///
     /// # Errors
     ///
     /// `EAGAIN` when there is no space, or the socket is not connected yet; `EPIPE`,
     /// `ECONNRESET` and so on when the connection is dead.
     pub fn send(&self, slices: &[&[u8]], more: bool) -> Result<usize> {
-        const MAX: usize = 16;
+        const MAX: usize = 8;
         let mut vecs = [const {
             bindings::kvec {
                 iov_base: ptr::null_mut(),
@@ -347,7 +357,7 @@ impl Socket {
     /// Reading ends when nothing is left, when `f` leaves part of a run (which stays in
     /// the queue), or when it says so ([`SkbChunk::stop`]). `f` may sleep, but must not
     /// call the socket. Returns the number of bytes taken, 0 at the end of the stream as
-    /// well (see [`peer_closed`](Self::peer_closed)).
+    /// well (see [`ready`](Self::ready)).
     ///
     /// # Errors
     ///
@@ -383,17 +393,15 @@ impl Socket {
         Ok(ret as usize)
     }
 
-    /// Whether something has been received that was not read. What comes later is told
-    /// by `data_ready`.
-    pub fn has_data(&self) -> bool {
+    /// What there is to read. What comes later is told by `data_ready`.
+    #[inline]
+    pub fn ready(&self) -> Ready {
         // SAFETY: The socket is live.
-        unsafe { bindings::sock_has_data(self.sk()) }
-    }
-
-    /// Whether the peer will send no more than what is in the queue.
-    pub fn peer_closed(&self) -> bool {
-        // SAFETY: The socket is live.
-        unsafe { bindings::sock_peer_closed(self.sk()) }
+        let bits = unsafe { bindings::sock_ready(self.sk()) };
+        Ready {
+            closed: bits & 1 != 0,
+            data: bits & 2 != 0,
+        }
     }
 
     /// The connection's state.

@@ -180,9 +180,9 @@ mod tests {
         let rest = dest.into_buffer().map_err(|_| EINVAL)?;
         assert_eq!(rest[..], data[110..]);
 
-        assert!(!sock.peer_closed());
+        assert!(!sock.ready().closed);
         drop(peer);
-        events.wait(|| sock.peer_closed())?;
+        events.wait(|| sock.ready().closed)?;
         assert_eq!(sock.read_sock(&mut |_| Ok(()))?, 0);
         drop(sock);
         assert!(Arc::into_unique_or_drop(events).is_some());

@@ -70,6 +70,7 @@ impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
             return Ok(());
         }
         let taken = match msg.header.kind {
+            unknown if understood(unknown).is_none() => Ok(()),
             CLIENT_SESSION => mdsc.session_message(session, &msg),
             CLIENT_REPLY => mdsc.reply(session, &msg),
             CLIENT_REQUEST_FORWARD => mdsc.forward(session, &msg),

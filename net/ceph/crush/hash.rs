@@ -97,37 +97,67 @@ fn hash_name_linux(pieces: &[&[u8]]) -> u32 {
         .0
 }
 
+/// Robert Jenkins' hash of 1996, <https://burtleburtle.net/bob/hash/evahash.html>.
 fn hash_name_rjenkins(pieces: &[&[u8]]) -> u32 {
     let golden = Wrapping(0x9e37_79b9u32);
-    let (mut a, mut b, mut c) = (golden, golden, Wrapping(0u32));
+    let mut state = [golden, golden, Wrapping(0)];
     let mut length = Wrapping(0u32);
-    let mut words = [Wrapping(0u32); 3];
+    let mut tail = [0u8; BLOCK];
     let mut filled = 0usize;
-    for byte in bytes(pieces) {
-        length += 1;
-        let shift = (filled & 3) << 3;
-        if let Some(word) = words.get_mut(filled >> 2) {
-            *word += Wrapping(u32::from(byte)) << shift;
-        }
-        filled = filled.wrapping_add(1);
-        if filled == 12 {
-            let [x, y, z] = words;
-            a += x;
-            b += y;
-            c += z;
-            mix(&mut a, &mut b, &mut c);
-            words = [Wrapping(0); 3];
-            filled = 0;
+    for piece in pieces {
+        let mut rest = *piece;
+        length += Wrapping(u32::try_from(rest.len()).unwrap_or(u32::MAX));
+        while !rest.is_empty() {
+            if let (0, Some((block, after))) = (filled, rest.split_first_chunk()) {
+                add_block(&mut state, block);
+                rest = after;
+                continue;
+            }
+            // What is left of a piece waits for the next.
+            let room = tail.get_mut(filled..).unwrap_or_default();
+            let (now, after) = rest.split_at(room.len().min(rest.len()));
+            for (to, from) in room.iter_mut().zip(now) {
+                *to = *from;
+            }
+            rest = after;
+            filled = filled.wrapping_add(now.len());
+            if filled == BLOCK {
+                add_block(&mut state, &tail);
+                tail = [0; BLOCK];
+                filled = 0;
+            }
         }
     }
     // The lowest byte of the last word belongs to the length.
-    let [x, y, z] = words;
+    let [x, y, z] = words(&tail);
+    let [mut a, mut b, mut c] = state;
     c += length;
     a += x;
     b += y;
     c += z << 8;
     mix(&mut a, &mut b, &mut c);
     c.0
+}
+
+/// Bytes that are hashed at once.
+const BLOCK: usize = 12;
+
+#[inline(always)]
+fn words(block: &[u8; BLOCK]) -> [Word; 3] {
+    let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3] = *block;
+    [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3]]
+        .map(|bytes| Wrapping(u32::from_le_bytes(bytes)))
+}
+
+#[inline(always)]
+fn add_block(state: &mut [Word; 3], block: &[u8; BLOCK]) {
+    let [x, y, z] = words(block);
+    let [mut a, mut b, mut c] = *state;
+    a += x;
+    b += y;
+    c += z;
+    mix(&mut a, &mut b, &mut c);
+    *state = [a, b, c];
 }
 
 #[kunit_tests(ceph_crush_hash)]
@@ -149,6 +179,12 @@ mod tests {
             let whole = hash_name(kind, &[b"name_space\x1fobject.name"]);
             let parts = hash_name(kind, &[b"name_space", b"\x1f", b"object.name"]);
             assert_eq!(whole, parts);
+            // Whatever the pieces, whole blocks among them.
+            let name = b"a name of more than two blocks of it";
+            for cut in 0..=name.len() {
+                let (one, two) = name.split_at(cut);
+                assert_eq!(hash_name(kind, &[one, b"", two]), hash_name(kind, &[name]));
+            }
         }
     }
 }

@@ -48,8 +48,8 @@ use super::msgr2_reader::{Item, Reader};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::msgr2::{
-    banner, control_frame, keepalive, message_head, AuthBadMethod, Crypto, MessageHead, Tag,
-    FEATURE_REVISION_1, SIGNATURE_LEN,
+    banner, control_frame, keepalive, message_head, AuthBadMethod, Crypto, FrameHead, MessageHead,
+    Tag, FEATURE_REVISION_1, SIGNATURE_LEN,
 };
 use crate::wire::types::{EntityAddr, EntityName, Timespec};
 
@@ -113,11 +113,11 @@ pub enum Action {
         /// The server's position; 0 for a new session.
         received: u64,
     },
-    /// A message begins; answer with [`Machine::body`]. Messages up to
-    /// `head.ack_seq` have arrived at the server.
-    Head(MessageHead, [u32; 3]),
-    /// The message whose head came last is complete.
-    Message(Segments),
+    /// A message begins, of which [`Machine::head`] tells; answer with [`Machine::body`].
+    /// Messages up to `ack_seq` of the head have arrived at the server.
+    Head,
+    /// The message whose head came last is complete; see [`Machine::take_segments`].
+    Message,
     /// Messages up to this have arrived at the server.
     Acked(u64),
     /// The server answers the keepalive of this time.
@@ -244,6 +244,24 @@ impl Machine {
         }
     }
 
+    /// As [`Self::feed`] without input: after [`Self::filled`], [`Self::data_taken`] and
+    /// [`Self::body`].
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`]: close the socket.
+    pub fn go_on(&mut self, crypto: &impl Crypto) -> Result<Option<Action>, Fault> {
+        while self.has_item() {
+            let Some(item) = self.reader.go_on(crypto)? else {
+                return Ok(None);
+            };
+            if let Some(action) = self.item(crypto, item)? {
+                return Ok(Some(action));
+            }
+        }
+        Ok(None)
+    }
+
     fn awaits_caller(&self) -> bool {
         matches!(
             self.state,
@@ -259,6 +277,35 @@ impl Machine {
         } else {
             self.reader.wants()
         }
+    }
+
+    /// While the session is open, where the bytes that come next go
+    /// ([`Reader::room`]): so they are copied once. Tell [`Self::filled`].
+    #[inline]
+    pub fn room(&mut self) -> Option<(&mut KVVec<u8>, usize)> {
+        if self.state != State::Open {
+            return None;
+        }
+        self.reader.room()
+    }
+
+    /// So many bytes were put where [`Self::room`] said. Then [`Self::go_on`].
+    #[inline]
+    pub fn filled(&mut self, len: usize) {
+        self.reader.filled(len);
+    }
+
+    /// The head of the message that is being received, or of the one before, and the
+    /// lengths of front, middle and data.
+    #[inline]
+    pub fn head(&self) -> (&MessageHead, [u32; 3]) {
+        self.reader.head()
+    }
+
+    /// The segments of the message of [`Action::Message`], before anything else is read.
+    #[inline]
+    pub fn take_segments(&mut self) -> Segments {
+        self.reader.take_segments()
     }
 
     /// Whether [`Self::feed`] may have something to tell without new bytes.
@@ -308,13 +355,13 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// `ENOTCONN` unless open, `ENOMEM`.
+    /// `ENOTCONN` unless open.
     pub fn message(
         &mut self,
         crypto: &impl Crypto,
         head: MessageHead,
         lens: [u32; 3],
-    ) -> Result<(u64, KVVec<u8>)> {
+    ) -> Result<(u64, FrameHead)> {
         if self.state != State::Open {
             return Err(crate::errno::enotconn());
         }
@@ -325,7 +372,7 @@ impl Machine {
             ack_seq: self.session.in_seq,
             ..head
         };
-        let bytes = message_head(crypto, &head, lens)?;
+        let bytes = message_head(crypto, &head, lens);
         self.session.out_seq = self.session.out_seq.max(seq);
         self.session.acked_seq = self.session.in_seq;
         Ok((seq, bytes))
@@ -442,28 +489,29 @@ impl Machine {
                 self.banner(crypto, supported, required)?;
                 Ok(None)
             }
-            Item::Control(tag, body) => self.frame(tag, &body),
-            Item::Head(head, lens) => self.head(head, lens),
-            Item::Complete(segments) => {
+            Item::Control(tag) => self.frame(tag),
+            Item::Head => self.begin_message(),
+            Item::Complete => {
                 let Some(seq) = self.receiving.take() else {
                     return Ok(None);
                 };
                 self.session.in_seq = seq;
-                Ok(Some(Action::Message(segments)))
+                Ok(Some(Action::Message))
             }
         }
     }
 
-    fn head(&mut self, head: MessageHead, lens: [u32; 3]) -> Result<Option<Action>, Fault> {
+    fn begin_message(&mut self) -> Result<Option<Action>, Fault> {
         if self.state != State::Open {
             return Err(Fault::protocol("protocol error, unexpected message"));
         }
         let next = self.session.in_seq.wrapping_add(1);
-        if head.seq == next {
-            self.receiving = Some(head.seq);
-            return Ok(Some(Action::Head(head, lens)));
+        let seq = self.reader.head().0.seq;
+        if seq == next {
+            self.receiving = Some(seq);
+            return Ok(Some(Action::Head));
         }
-        if head.seq > next {
+        if seq > next {
             return Err(Fault::protocol(
                 "bad message sequence # for incoming message",
             ));
@@ -473,12 +521,16 @@ impl Machine {
         Ok(None)
     }
 
-    fn frame(&mut self, tag: Tag, body: &[u8]) -> Result<Option<Action>, Fault> {
-        let d = &mut Decoder::new(body);
+    fn frame(&mut self, tag: Tag) -> Result<Option<Action>, Fault> {
+        let d = &mut Decoder::new(self.reader.control());
         match (self.state, tag) {
             (State::Open, Tag::Keepalive2Ack) => Ok(Some(Action::KeepaliveAck(keepalive(d)?))),
             (State::Open, Tag::Ack) => Ok(Some(Action::Acked(d.u64()?))),
-            _ => self.handshake(tag, d),
+            _ => {
+                let mut body = KVVec::new();
+                body.extend_from_slice(d.rest(), GFP_KERNEL)?;
+                self.handshake(tag, &mut Decoder::new(&body))
+            }
         }
     }
 }

@@ -86,12 +86,14 @@ pub enum Item {
         /// Features that it needs.
         required: u64,
     },
-    /// A frame that is not a message; its only segment.
-    Control(Tag, KVVec<u8>),
-    /// The head of a message; nothing more is read before [`Reader::body`].
-    Head(MessageHead, [u32; 3]),
-    /// A message is complete, and its checksums are right.
-    Complete(Segments),
+    /// A frame that is not a message; see [`Reader::control`].
+    Control(Tag),
+    /// The head of a message ([`Reader::head`]); nothing more is read before
+    /// [`Reader::body`].
+    Head,
+    /// A message is complete, and its checksums are right: see
+    /// [`Reader::take_segments`].
+    Complete,
 }
 
 /// What to do with the rest of a message.
@@ -138,9 +140,13 @@ pub struct Reader {
     left: usize,
     /// What the stage has so far, unless that goes into a segment.
     buf: KVVec<u8>,
+    /// A preamble is to be read, and `buf` still has what was before it.
+    begins: bool,
     tag: Tag,
     /// Lengths of all four segments of the current frame.
     lens: [u32; 4],
+    /// That of the current message, or of the one before.
+    head: MessageHead,
     body: Body,
     segments: Segments,
     /// Running checksum of diverted data.
@@ -156,8 +162,10 @@ impl Reader {
             stage: Stage::Prefix,
             left: BANNER_PREFIX_LEN,
             buf: KVVec::new(),
+            begins: false,
             tag: Tag::Hello,
             lens: [0; 4],
+            head: MessageHead::default(),
             body: Body::Skip,
             segments: Segments::default(),
             data_crc: CRC_SEED,
@@ -188,19 +196,70 @@ impl Reader {
                 self.take(now)?;
             }
             input = rest;
-            if self.left > 0 {
-                return Ok((len.saturating_sub(input.len()), None));
-            }
-            if let Some(item) = self.advance(crypto)? {
-                return Ok((len.saturating_sub(input.len()), Some(item)));
+            let item = self.go_on(crypto)?;
+            if item.is_some() || input.is_empty() {
+                return Ok((len.saturating_sub(input.len()), item));
             }
         }
+    }
+
+    /// Where the bytes that come next go, appended, and how many of them at most; tell
+    /// [`Self::filled`] how many it were, then [`Self::go_on`]. None if they are not to be
+    /// kept.
+    #[inline]
+    pub fn room(&mut self) -> Option<(&mut KVVec<u8>, usize)> {
+        let left = self.wants();
+        if left == 0 {
+            return None;
+        }
+        Some((self.buffer()?, left))
+    }
+
+    /// So many bytes were appended.
+    #[inline]
+    pub fn filled(&mut self, len: usize) {
+        self.left = self.left.saturating_sub(len);
+    }
+
+    /// The head of the message that is being received, or of the one before, and the
+    /// lengths of its segments.
+    #[inline]
+    pub fn head(&self) -> (&MessageHead, [u32; 3]) {
+        let [_, front, middle, data] = self.lens;
+        (&self.head, [front, middle, data])
+    }
+
+    /// The segments of a message that is complete. They are there until more is read.
+    #[inline]
+    pub fn take_segments(&mut self) -> Segments {
+        core::mem::take(&mut self.segments)
+    }
+
+    /// The only segment of a frame that is not a message, which was the last item.
+    pub fn control(&self) -> &[u8] {
+        self.buf.get(..self.len(0)).unwrap_or_default()
+    }
+
+    /// Goes on without input, as far as that is possible: after [`Self::filled`] and
+    /// [`Self::data_taken`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::feed`].
+    pub fn go_on(&mut self, crypto: &impl Crypto) -> Result<Option<Item>, Fault> {
+        while self.has_item() {
+            if let Some(item) = self.advance(crypto)? {
+                return Ok(Some(item));
+            }
+        }
+        Ok(None)
     }
 
     /// What becomes of the message whose head was the last item.
     pub fn body(&mut self, body: Body) {
         if self.stage == Stage::Decide {
             self.body = body;
+            self.segments = Segments::default();
             self.data_crc = CRC_SEED;
             self.enter(Stage::Front, self.len(1));
         }
@@ -269,17 +328,30 @@ impl Reader {
         usize::try_from(len).unwrap_or(usize::MAX)
     }
 
+    /// Where bytes of this stage go; none if they are thrown away.
+    #[inline]
+    fn buffer(&mut self) -> Option<&mut KVVec<u8>> {
+        let skip = self.body == Body::Skip;
+        match self.stage {
+            Stage::Front | Stage::Middle | Stage::Data if skip => None,
+            Stage::Front => Some(&mut self.segments.front),
+            Stage::Middle => Some(&mut self.segments.middle),
+            Stage::Data => Some(&mut self.segments.data),
+            Stage::Preamble if self.begins => {
+                // The segment of the frame before was kept until now.
+                self.begins = false;
+                self.buf.clear();
+                Some(&mut self.buf)
+            }
+            _ => Some(&mut self.buf),
+        }
+    }
+
     fn take(&mut self, bytes: &[u8]) -> Result {
         self.left = self.left.saturating_sub(bytes.len());
-        let skip = self.body == Body::Skip;
-        let buf = match self.stage {
-            Stage::Front | Stage::Middle | Stage::Data if skip => return Ok(()),
-            Stage::Front => &mut self.segments.front,
-            Stage::Middle => &mut self.segments.middle,
-            Stage::Data => &mut self.segments.data,
-            _ => &mut self.buf,
-        };
-        buf.extend_from_slice(bytes, GFP_KERNEL)?;
+        if let Some(buf) = self.buffer() {
+            buf.extend_from_slice(bytes, GFP_KERNEL)?;
+        }
         Ok(())
     }
 
@@ -324,7 +396,7 @@ impl Reader {
                 self.lens = preamble.segments;
                 self.enter(Stage::Control, self.len(0).saturating_add(CRC_LEN));
             }
-            Stage::Control => return self.control(crypto).map(Some),
+            Stage::Control => return self.first_segment(crypto).map(Some),
             Stage::Front => self.enter(Stage::Middle, self.len(2)),
             Stage::Middle => self.enter(Stage::Data, self.len(3)),
             Stage::Data => {
@@ -336,14 +408,14 @@ impl Reader {
                     self.verify(crypto)?;
                 }
                 self.enter(Stage::Preamble, PREAMBLE_LEN);
-                return Ok(Some(Item::Complete(core::mem::take(&mut self.segments))));
+                return Ok(Some(Item::Complete));
             }
             Stage::Decide => {}
         }
         Ok(None)
     }
 
-    fn control(&mut self, crypto: &impl Crypto) -> Result<Item, Fault> {
+    fn first_segment(&mut self, crypto: &impl Crypto) -> Result<Item, Fault> {
         let mut d = Decoder::new(&self.buf);
         let segment = d.bytes(self.len(0))?;
         if crypto.crc32c(CRC_SEED, segment) != d.u32()? {
@@ -353,16 +425,13 @@ impl Reader {
             if segment.len() != MESSAGE_HEAD_LEN {
                 return Err(Fault::protocol("protocol error, bad message head"));
             }
-            let head = MessageHead::decode(&mut Decoder::new(segment))?;
-            let [_, front, middle, data] = self.lens;
+            self.head = MessageHead::decode(&mut Decoder::new(segment))?;
             self.enter(Stage::Decide, 0);
-            return Ok(Item::Head(head, [front, middle, data]));
+            return Ok(Item::Head);
         }
-        let len = segment.len();
-        let mut segment = core::mem::take(&mut self.buf);
-        segment.truncate(len);
-        self.enter(Stage::Preamble, PREAMBLE_LEN);
-        Ok(Item::Control(self.tag, segment))
+        (self.stage, self.left) = (Stage::Preamble, PREAMBLE_LEN);
+        self.begins = true;
+        Ok(Item::Control(self.tag))
     }
 
     fn verify(&self, crypto: &impl Crypto) -> Result<(), Fault> {

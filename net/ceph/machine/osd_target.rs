@@ -58,19 +58,28 @@ impl ObjectName {
         name
     }
 
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
-            *place = byte;
-            self.len = self.len.saturating_add(1);
-        }
+    /// Room for so many bytes more, which there is for the names that are made here.
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        let start = usize::from(self.len);
+        let end = start.saturating_add(len);
+        self.len = u8::try_from(end).unwrap_or(self.len);
+        self.bytes.get_mut(start..end).unwrap_or_default()
     }
 
-    fn hex(&mut self, number: u64, min_digits: u32) {
-        let bits = u64::BITS.wrapping_sub(number.leading_zeros());
-        let digits = bits.div_ceil(4).max(min_digits);
-        for digit in (0..digits).rev() {
-            let nibble = number.wrapping_shr(digit.wrapping_mul(4)) & 15;
-            self.push(HEX.get(nibble as usize).copied().unwrap_or(b'0'));
+    fn push(&mut self, byte: u8) {
+        self.room(1).fill(byte);
+    }
+
+    fn hex(&mut self, number: u64, min_digits: usize) {
+        let zeros = (number | 1).leading_zeros();
+        // 1 to 16.
+        let digits = (u64::BITS.wrapping_sub(zeros).wrapping_add(3) >> 2) as usize;
+        let mut rest = number;
+        for byte in self.room(digits.max(min_digits)).iter_mut().rev() {
+            let [low, ..] = rest.to_le_bytes();
+            let nibble = low & 15;
+            *byte = nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a' - 10 });
+            rest >>= 4;
         }
     }
 
@@ -79,8 +88,6 @@ impl ObjectName {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
     }
 }
-
-static HEX: [u8; 16] = *b"0123456789abcdef";
 
 /// What became of a target with a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

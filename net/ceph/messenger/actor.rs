@@ -35,7 +35,7 @@ use ceph_proto::wire::types::{EntityAddr, EntityName, Timespec};
 use crate::log::{info, warning};
 
 use super::{
-    calls::{auth_fault, perform, Call, CORRUPT},
+    calls::{alloc, auth_fault, dispatch, perform, Call, CORRUPT},
     connection::{Connection, Lent, Policy, Waker},
     crypto::KernelCrypto,
     message::{Header, Incoming, Message},
@@ -64,10 +64,11 @@ enum Life {
     Standby,
 }
 
-/// What became of the message that is being received.
+/// What becomes of the message that is being received.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Skipped,
-    Wanted(Header),
+    Wanted,
 }
 
 /// State that only the connection's work changes (and what cuts it short: close and
@@ -89,15 +90,28 @@ pub(super) struct Actor {
     output_at: usize,
     sending: Option<Sending>,
     receiving: Option<Fate>,
+    /// Messages of this session up to this number were acknowledged.
+    acknowledged: u64,
     lent: Option<Lent>,
+    /// What the owner is to be called for next, unless it is for a message.
+    call: Option<Call>,
     staging: KVVec<u8>,
     /// The owner's answer made the connection impossible.
     pub(super) failed: Option<Fault>,
 }
 
+/// What the owner is called for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// A message with data begins.
+    Alloc,
+    /// A message is complete.
+    Dispatch,
+    /// What is in `Actor::call`.
+    Other,
+}
+
 /// What comes next.
-// One lives at a time, on the stack.
-#[expect(clippy::large_enum_variant)]
 enum Next {
     /// Nothing, until something wakes the work.
     Rest,
@@ -106,7 +120,7 @@ enum Next {
     /// The same again, when others have had their turn.
     Yield,
     /// A call of the owner, which has begun.
-    Call(Arc<dyn ConnectionOps>, Call),
+    Call(Arc<dyn ConnectionOps>, Due),
 }
 
 /// What a turn came to.
@@ -115,27 +129,43 @@ enum Step {
     Again,
     Rest,
     Later(Jiffies),
-    Call(Call),
+    Call(Due),
 }
 
 impl TaskHandler for Connection {
     fn run(this: Arc<Self>) {
         let _scope = NoIo::enter();
         for _ in 0..BUDGET {
-            let (next, generation) = {
-                let mut actor = this.actor.lock();
-                let next = actor.next(&this);
-                if let Next::Later(delay) = next {
+            let mut actor = this.actor.lock();
+            let generation = actor.generation;
+            match actor.next(&this) {
+                Next::Rest => return,
+                Next::Later(delay) => {
                     // Before who closes can get the lock, and cancel it.
                     DelayedTask::<Self>::queue_delayed(this.clone(), delay);
+                    return;
                 }
-                (next, actor.generation)
-            };
-            match next {
-                Next::Rest | Next::Later(_) => return,
                 Next::Yield => break,
-                Next::Call(ops, call) => {
-                    perform(&this, generation, &*ops, call);
+                Next::Call(ops, due) => {
+                    match due {
+                        Due::Dispatch => {
+                            let msg = actor.message();
+                            drop(actor);
+                            dispatch(&this, generation, &*ops, msg);
+                        }
+                        Due::Alloc => {
+                            let header = actor.header();
+                            drop(actor);
+                            alloc(&this, generation, &*ops, &header);
+                        }
+                        Due::Other => {
+                            let call = actor.call.take();
+                            drop(actor);
+                            if let Some(call) = call {
+                                perform(&this, generation, &*ops, call);
+                            }
+                        }
+                    }
                     this.end_call(ops);
                 }
             }
@@ -158,7 +188,9 @@ impl Actor {
             output_at: 0,
             sending: None,
             receiving: None,
+            acknowledged: 0,
             lent: None,
+            call: None,
             staging: KVVec::new(),
             failed: None,
         }
@@ -201,6 +233,33 @@ impl Actor {
         Some(lent.dest)
     }
 
+    /// The head of the message that is being received, or has just been.
+    fn header(&self) -> Header {
+        let machine = self.machine.as_ref();
+        machine.map_or_else(Header::default, |machine| {
+            let (head, lens) = machine.head();
+            Header::new(head, lens)
+        })
+    }
+
+    /// The message that is complete.
+    fn message(&mut self) -> Incoming {
+        let header = self.header();
+        let machine = self.machine.as_mut();
+        let Segments {
+            front,
+            middle,
+            data,
+        } = machine.map(Machine::take_segments).unwrap_or_default();
+        Incoming {
+            header,
+            front,
+            middle,
+            data,
+            dest: self.lent.take().map(|lent| lent.dest),
+        }
+    }
+
     /// Does what can be done without the owner.
     fn next(&mut self, con: &Arc<Connection>) -> Next {
         for _ in 0..BUDGET {
@@ -208,32 +267,24 @@ impl Actor {
                 Some(fault) => Err(fault),
                 None => self.step(con),
             };
-            let call = match step {
+            let due = match step {
                 Ok(Step::Again) => continue,
                 Ok(Step::Rest) => return Next::Rest,
                 Ok(Step::Later(delay)) => return Next::Later(delay),
-                Ok(Step::Call(call)) => call,
-                Err(fault) => self.fault(con, fault),
+                Ok(Step::Call(due)) => due,
+                Err(fault) => {
+                    self.call = Some(self.fault(con, fault));
+                    Due::Other
+                }
             };
             let Some(ops) = con.begin_call(self.generation) else {
                 // Who ends the session waits for our lock; it gets what was lent.
-                match call {
-                    Call::Dispatch(Incoming {
-                        header,
-                        dest: Some(dest),
-                        ..
-                    }) => {
-                        self.lent = Some(Lent {
-                            tid: header.tid,
-                            dest,
-                        })
-                    }
-                    Call::Fault(lent) => self.lent = lent,
-                    _ => {}
+                if let Some(Call::Fault(lent)) = self.call.take() {
+                    self.lent = lent;
                 }
                 return Next::Rest;
             };
-            return Next::Call(ops, call);
+            return Next::Call(ops, due);
         }
         Next::Yield
     }
@@ -295,19 +346,18 @@ impl Actor {
         let Life::Online(sock) = &self.life else {
             return Ok(Step::Rest);
         };
-        // Asked before reading: what the peer sent before it closed is there by then.
-        let closed = sock.peer_closed() || sock.state() == TcpState::Close;
+        // Mostly this is how the work finds that it is done: without the socket's lock.
+        let ready = sock.ready();
         // A dead socket may still have something to say; the error waits for that.
         let sent = self.transmit(con);
         if self.machine.as_ref().is_some_and(Machine::has_item) {
-            let fed = self.with_machine(|machine| machine.feed(&KernelCrypto, &[]))?;
-            if let (_, Some(action)) = fed {
+            let action = self.with_machine(|machine| machine.go_on(&KernelCrypto))?;
+            if let Some(action) = action {
                 return self.act(con, action);
             }
         }
-        // Mostly this is how the work finds that it is done: without the socket's lock.
-        if closed || matches!(&self.life, Life::Online(sock) if sock.has_data()) {
-            let (taken, action) = self.receive()?;
+        if ready.data || ready.closed {
+            let (taken, action) = self.receive(con)?;
             if let Some(action) = action {
                 return self.act(con, action);
             }
@@ -315,12 +365,12 @@ impl Actor {
                 return Ok(Step::Again);
             }
         }
-        if let (true, Life::Online(sock)) = (closed, &self.life) {
+        if let (true, Life::Online(sock)) = (ready.closed, &self.life) {
             return Err(socket_closed(sock));
         }
         sent?;
         // Most acknowledgements ride on messages; if there are none of those:
-        if self.with_machine(|machine| Ok(machine.wants_ack()))? {
+        if self.machine.as_ref().is_some_and(Machine::wants_ack) {
             self.with_machine(|machine| Ok(machine.ack(&KernelCrypto)?))?;
             self.transmit(con)?;
         }
@@ -328,11 +378,13 @@ impl Actor {
     }
 
     /// Feeds the machine, and lent destinations, from the socket, up to the next
-    /// action. Returns how much was taken.
-    fn receive(&mut self) -> Result<(usize, Option<Action>), Fault> {
+    /// action that needs more than this. Returns how much was taken.
+    fn receive(&mut self, con: &Connection) -> Result<(usize, Option<Action>), Fault> {
         let Self {
             life: Life::Online(sock),
             machine: Some(machine),
+            receiving,
+            acknowledged,
             lent,
             staging,
             ..
@@ -348,7 +400,7 @@ impl Actor {
                 return Ok(());
             }
             let diverted = machine.diverted();
-            let fed = if diverted > 0 {
+            let mut next = if diverted > 0 {
                 if chunk.is_empty() {
                     return Ok(());
                 }
@@ -363,28 +415,46 @@ impl Actor {
                 if taken < diverted {
                     continue;
                 }
-                machine.feed(&KernelCrypto, &[])
+                machine.go_on(&KernelCrypto)
+            } else if chunk.is_empty() {
+                return Ok(());
+            } else if let Some((vec, most)) = machine.room() {
+                let taken = chunk.copy_to_vec(vec, most)?;
+                machine.filled(taken);
+                if taken < most {
+                    return Ok(());
+                }
+                machine.go_on(&KernelCrypto)
             } else {
                 let wants = machine.wants();
-                if wants == 0 || chunk.is_empty() {
+                if wants == 0 {
                     return Ok(());
                 }
                 staging.clear();
                 chunk.copy_to_vec(staging, wants.min(STAGING))?;
-                machine.feed(&KernelCrypto, staging)
+                machine
+                    .feed(&KernelCrypto, staging)
+                    .map(|(_, action)| action)
             };
-            match fed {
-                Ok((_, None)) => {}
-                Ok((_, action)) => {
-                    // The next run may hold the next message.
-                    chunk.stop();
-                    found = action;
-                    return Ok(());
+            loop {
+                match next {
+                    Ok(None) => break,
+                    Ok(Some(Action::Head)) if begin(con, machine, acknowledged) => {
+                        *receiving = Some(Fate::Wanted);
+                    }
+                    Ok(Some(Action::Acked(seq))) => acknowledge(con, acknowledged, seq),
+                    Ok(action) => {
+                        // The next run may hold the next message.
+                        chunk.stop();
+                        found = action;
+                        return Ok(());
+                    }
+                    Err(err) => {
+                        fault = Some(err);
+                        return Err(EINVAL);
+                    }
                 }
-                Err(err) => {
-                    fault = Some(err);
-                    return Err(EINVAL);
-                }
+                next = machine.go_on(&KernelCrypto);
             }
         });
         if let Some(fault) = fault {
@@ -398,7 +468,14 @@ impl Actor {
     }
 
     /// Sends what there is, as far as the socket takes it.
+    #[inline]
     fn transmit(&mut self, con: &Connection) -> Result<(), Fault> {
+        let idle = self.sending.is_none()
+            && self.output_at == self.output.len()
+            && !self.machine.as_ref().is_some_and(Machine::has_output);
+        if idle && !con.has_work() {
+            return Ok(());
+        }
         match self.try_transmit(con) {
             Err(fault) if fault.error == EAGAIN => Ok(()),
             result => result,
@@ -422,7 +499,7 @@ impl Actor {
         loop {
             if let Some(sending) = &mut self.sending {
                 sending
-                    .send(|slices| sock.send(slices, false))
+                    .send(|slices, more| sock.send(slices, more))
                     .map_err(sock_fault)?;
                 self.sending = None;
             }
@@ -437,16 +514,23 @@ impl Actor {
             if !machine.is_open() {
                 return Ok(());
             }
+            if !con.has_work() {
+                return Ok(());
+            }
             let keep = lossless && !machine.is_lossy();
-            let (keepalive, msg) = {
+            let (keepalive, msg, more) = {
                 let mut shared = con.shared.lock();
                 if shared.generation != self.generation {
                     return Ok(());
                 }
-                match core::mem::take(&mut shared.keepalive) {
+                let (keepalive, msg) = match core::mem::take(&mut shared.keepalive) {
                     true => (true, None),
                     false => (false, shared.queue.next(keep)),
-                }
+                };
+                // Who may take it out again needs our lock, so what comes now, comes.
+                let more = !shared.queue.is_idle();
+                con.set_work(more || keepalive);
+                (keepalive, msg, more)
             };
             if keepalive {
                 machine.keepalive(&KernelCrypto, now())?;
@@ -470,7 +554,7 @@ impl Actor {
                 ];
                 let (seq, bytes) = machine.message(&KernelCrypto, head, lens)?;
                 msg.set_seq(seq);
-                self.sending = Some(Sending::new(&KernelCrypto, msg, bytes));
+                self.sending = Some(Sending::new(&KernelCrypto, msg, bytes, more));
             } else {
                 return Ok(());
             }
@@ -480,6 +564,29 @@ impl Actor {
     /// Performs what the machine asks for.
     fn act(&mut self, con: &Connection, action: Action) -> Result<Step, Fault> {
         let call = match action {
+            Action::Head => {
+                let Self {
+                    machine: Some(machine),
+                    acknowledged,
+                    receiving,
+                    ..
+                } = self
+                else {
+                    return Ok(Step::Rest);
+                };
+                return Ok(if begin(con, machine, acknowledged) {
+                    *receiving = Some(Fate::Wanted);
+                    Step::Again
+                } else {
+                    Step::Call(Due::Alloc)
+                });
+            }
+            Action::Message => {
+                return Ok(match self.receiving.take() {
+                    Some(Fate::Wanted) => Step::Call(Due::Dispatch),
+                    _ => Step::Again,
+                });
+            }
             Action::Hello(addr) => {
                 con.msgr.learn_addr(&addr);
                 Call::AuthRequest
@@ -518,6 +625,7 @@ impl Actor {
                 }
                 let messages = con.shared.lock().queue.clear();
                 drop(messages);
+                self.acknowledged = 0;
                 Call::PeerReset
             }
             Action::Established { received } => {
@@ -535,31 +643,8 @@ impl Actor {
                 drop(messages);
                 return Ok(Step::Again);
             }
-            Action::Head(head, lens) => {
-                let messages = con.shared.lock().queue.acknowledge(head.ack_seq);
-                drop(messages);
-                Call::Alloc(Header::new(&head, lens))
-            }
-            Action::Message(segments) => match (self.receiving.take(), self.lent.take()) {
-                (Some(Fate::Wanted(header)), lent) => {
-                    let Segments {
-                        front,
-                        middle,
-                        data,
-                    } = segments;
-                    Call::Dispatch(Incoming {
-                        header,
-                        front,
-                        middle,
-                        data,
-                        dest: lent.map(|lent| lent.dest),
-                    })
-                }
-                _ => return Ok(Step::Again),
-            },
             Action::Acked(seq) => {
-                let messages = con.shared.lock().queue.acknowledge(seq);
-                drop(messages);
+                acknowledge(con, &mut self.acknowledged, seq);
                 return Ok(Step::Again);
             }
             Action::KeepaliveAck(sent) => {
@@ -570,7 +655,8 @@ impl Actor {
                 return Ok(Step::Again);
             }
         };
-        Ok(Step::Call(call))
+        self.call = Some(call);
+        Ok(Step::Call(Due::Other))
     }
 
     /// The owner's answer to [`Call::AuthRequest`] and [`Call::AuthBadMethod`].
@@ -586,7 +672,7 @@ impl Actor {
 
     /// The owner's answer to [`Call::Alloc`].
     pub(super) fn begin_body(&mut self, header: &Header, alloc: Alloc) -> Result<(), Fault> {
-        let mut fate = Fate::Wanted(*header);
+        let mut fate = Fate::Wanted;
         let body = match alloc {
             Alloc::Skip => {
                 fate = Fate::Skipped;
@@ -670,6 +756,7 @@ impl Actor {
             messages = Some(shared.queue.clear());
         } else {
             shared.queue.requeue();
+            con.set_work(true);
             let (base, max) = (time::msecs(DELAY_BASE), time::msecs(DELAY_MAX));
             let idle = shared.queue.is_idle() && !shared.keepalive;
             if established && idle && self.delay >= max {
@@ -699,6 +786,26 @@ impl Actor {
             let errno = fault.error.to_errno();
             warning!("{name} {addr} {fault} (error {errno})\n");
         }
+    }
+}
+
+/// A message begins. Whether its body is read with nobody being asked, as it has no data.
+fn begin(con: &Connection, machine: &mut Machine, acknowledged: &mut u64) -> bool {
+    let (head, [_, _, data]) = machine.head();
+    acknowledge(con, acknowledged, head.ack_seq);
+    if data > 0 {
+        return false;
+    }
+    machine.body(Body::Collect);
+    true
+}
+
+/// The peer has received the messages up to `seq`.
+fn acknowledge(con: &Connection, acknowledged: &mut u64, seq: u64) {
+    if seq > *acknowledged {
+        *acknowledged = seq;
+        let messages = con.shared.lock().queue.acknowledge(seq);
+        drop(messages);
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 /// Why a connection is reset whose owner cannot make sense of a message, and has said so.
 pub(super) const CORRUPT: &str = "corrupt message";
 
-/// A call of the owner.
+/// A call of the owner for anything but a message.
 pub(super) enum Call {
     AuthRequest,
     AuthBadMethod(AuthBadMethod),
@@ -27,22 +27,52 @@ pub(super) enum Call {
         con_mode: u32,
         payload: KVVec<u8>,
     },
-    Alloc(Header),
-    Dispatch(Incoming),
     PeerReset,
     Fault(Option<Lent>),
 }
 
+/// Hands an answer of the owner to the actor, unless the session is over.
+fn answer(con: &Connection, generation: u64, f: impl FnOnce(&mut Actor) -> Result<(), Fault>) {
+    let mut actor = con.actor.lock();
+    if actor.generation == generation {
+        if let Err(fault) = f(&mut actor) {
+            actor.failed = Some(fault);
+        }
+    }
+}
+
+/// Asks the owner where the data of a message shall go.
+pub(super) fn alloc(
+    con: &Arc<Connection>,
+    generation: u64,
+    ops: &dyn ConnectionOps,
+    header: &Header,
+) {
+    let mut alloc = Some(ops.alloc_msg(con, header));
+    answer(con, generation, |actor| {
+        actor.begin_body(header, alloc.take().unwrap_or(Alloc::Skip))
+    });
+    // The session ended meanwhile.
+    if let Some(Alloc::Fill(dest)) = alloc {
+        ops.returned(con, header.tid, dest);
+    }
+}
+
+/// Gives a message to the owner.
+pub(super) fn dispatch(
+    con: &Arc<Connection>,
+    generation: u64,
+    ops: &dyn ConnectionOps,
+    msg: Incoming,
+) {
+    if let Err(error) = ops.dispatch(con, msg) {
+        answer(con, generation, |actor| actor.not_taken(error));
+    }
+}
+
 /// Calls the owner and hands the answer to the machine.
 pub(super) fn perform(con: &Arc<Connection>, generation: u64, ops: &dyn ConnectionOps, call: Call) {
-    let answer = |f: &mut dyn FnMut(&mut Actor) -> Result<(), Fault>| {
-        let mut actor = con.actor.lock();
-        if actor.generation == generation {
-            if let Err(fault) = f(&mut actor) {
-                actor.failed = Some(fault);
-            }
-        }
-    };
+    let answer = |f: &mut dyn FnMut(&mut Actor) -> Result<(), Fault>| answer(con, generation, f);
     match call {
         Call::AuthRequest => {
             let request = ops.auth_request(con);
@@ -72,19 +102,6 @@ pub(super) fn perform(con: &Arc<Connection>, generation: u64, ops: &dyn Connecti
                 let key = keys.session_key.as_slice();
                 actor.with_machine(|m| Ok(m.auth_done(&KernelCrypto, key)?))
             });
-        }
-        Call::Alloc(header) => {
-            let mut alloc = Some(ops.alloc_msg(con, &header));
-            answer(&mut |actor| actor.begin_body(&header, alloc.take().unwrap_or(Alloc::Skip)));
-            // The session ended meanwhile.
-            if let Some(Alloc::Fill(dest)) = alloc {
-                ops.returned(con, header.tid, dest);
-            }
-        }
-        Call::Dispatch(msg) => {
-            if let Err(error) = ops.dispatch(con, msg) {
-                answer(&mut |actor| actor.not_taken(error));
-            }
         }
         Call::PeerReset => {
             ops.peer_reset(con);

@@ -9,7 +9,10 @@ use kernel::{
     list::ListArc,
     new_condvar, new_mutex, new_spinlock,
     prelude::*,
-    sync::{Arc, CondVar, Mutex, SpinLock},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, CondVar, Mutex, SpinLock,
+    },
     time::Jiffies,
 };
 use kernel_ext::{
@@ -58,6 +61,9 @@ pub struct Connection {
     /// What owner, senders and the work share.
     #[pin]
     pub(super) shared: SpinLock<Shared>,
+    /// Whether there may be something to send in `shared`, so that the work does not lock
+    /// it in vain. Written with that lock held.
+    pending: Atomic<u32>,
     /// Waits, with `shared`, for the end of a callback.
     #[pin]
     quiet: CondVar,
@@ -120,6 +126,7 @@ impl Connection {
                     },
                     "ceph::Connection::shared"
                 ),
+                pending: Atomic::new(0),
                 quiet <- new_condvar!("ceph::Connection::quiet"),
             }),
             GFP_KERNEL,
@@ -228,6 +235,7 @@ impl Connection {
             let mut shared = self.shared.lock();
             if shared.target.is_some() {
                 shared.queue.push(msg);
+                self.set_work(true);
                 None
             } else {
                 Some(msg)
@@ -236,6 +244,17 @@ impl Connection {
         if dropped.is_none() {
             DelayedTask::<Self>::queue(self.clone());
         }
+    }
+
+    /// Whether there may be a message or a keepalive to send. Whoever puts one there queues
+    /// the work afterwards.
+    pub(super) fn has_work(&self) -> bool {
+        self.pending.load(Relaxed) != 0
+    }
+
+    /// With the lock of `shared`, whether there is something to send.
+    pub(super) fn set_work(&self, pending: bool) {
+        self.pending.store(u32::from(pending), Relaxed);
     }
 
     /// Takes a message back: afterwards it is in no queue, and no byte of it will be
@@ -282,6 +301,7 @@ impl Connection {
                 return;
             }
             shared.keepalive = true;
+            self.set_work(true);
         }
         DelayedTask::<Self>::queue(self.clone());
     }

@@ -126,7 +126,7 @@ impl Message {
 }
 
 /// Head of a message that comes in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Header {
     /// `CEPH_MSG_*`.
     pub kind: u16,

@@ -42,11 +42,11 @@ pub struct AuthKeys {
 /// The connection holds its owner from [`Connection::open`] to
 /// [`Connection::close`].
 pub trait ConnectionOps: Send + Sync {
-    /// A message with this head is about to be read. What `alloc_msg` is not
-    /// prepared for, it skips.
+    /// A message with this head, which has data, is about to be read. What `alloc_msg` is
+    /// not prepared for, it skips. Messages without data are read anyway.
     fn alloc_msg(&self, con: &Arc<Connection>, header: &Header) -> Alloc;
 
-    /// A message came in.
+    /// A message came in, perhaps of a kind that the owner does not know and ignores.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use kernel::{
 };
 
 use ceph_proto::machine::msgr2_reader::segment_crcs;
-use ceph_proto::wire::msgr2::{Crypto, Epilogue, CRC_SEED, EPILOGUE_LEN};
+use ceph_proto::wire::msgr2::{Crypto, Epilogue, FrameHead, CRC_SEED, EPILOGUE_LEN};
 
 use super::message::Message;
 
@@ -111,7 +111,9 @@ static ZEROS: [u8; 4096] = [0; 4096];
 pub(super) struct Sending {
     msg: Arc<Message>,
     /// Preamble and message head.
-    head: KVVec<u8>,
+    head: FrameHead,
+    /// Another message follows at once.
+    more: bool,
     epilogue: Option<[u8; EPILOGUE_LEN]>,
     /// Bytes of the frame that the socket has taken.
     at: usize,
@@ -122,7 +124,12 @@ pub(super) struct Sending {
 impl Sending {
     /// `head` is what [`Machine::message`](ceph_proto::machine::msgr2::Machine::message)
     /// made.
-    pub(super) fn new(crypto: &impl Crypto, msg: Arc<Message>, head: KVVec<u8>) -> Self {
+    pub(super) fn new(
+        crypto: &impl Crypto,
+        msg: Arc<Message>,
+        head: FrameHead,
+        more: bool,
+    ) -> Self {
         let parts = msg.parts();
         let data = (!parts.data.is_empty()).then(|| crypto.crc32c(CRC_SEED, &parts.data));
         let any = data.is_some() || !parts.front.is_empty() || !parts.middle.is_empty();
@@ -136,6 +143,7 @@ impl Sending {
         Self {
             msg,
             head,
+            more,
             epilogue,
             at: 0,
             zero_from: None,
@@ -157,12 +165,27 @@ impl Sending {
         ]
     }
 
-    /// Sends on with `send`, which says how much it took. True when all is sent.
+    /// Sends on with `send`, which says how much it took, and gets to know whether more
+    /// follows at once. True when all is sent.
     ///
     /// # Errors
     ///
     /// Those of `send`.
-    pub(super) fn send(&mut self, mut send: impl FnMut(&[&[u8]]) -> Result<usize>) -> Result<bool> {
+    pub(super) fn send(
+        &mut self,
+        mut send: impl FnMut(&[&[u8]], bool) -> Result<usize>,
+    ) -> Result<bool> {
+        if self.at == 0 && self.zero_from.is_none() {
+            // Mostly the socket takes it at once.
+            let parts = self.parts();
+            let len: usize = parts.iter().map(|part| part.len()).sum();
+            self.at = send(&parts, self.more)?;
+            match self.at {
+                0 => return Err(EAGAIN),
+                all if all == len => return Ok(true),
+                _ => {}
+            }
+        }
         loop {
             let mut slices: [&[u8]; PARTS] = [&[]; PARTS];
             let mut count = 0;
@@ -188,7 +211,7 @@ impl Sending {
             if count == 0 {
                 return Ok(true);
             }
-            let taken = send(&slices[..count])?;
+            let taken = send(&slices[..count], self.more)?;
             self.at += taken;
             if taken == 0 {
                 return Err(EAGAIN);
@@ -237,6 +260,8 @@ impl Sending {
 mod tests {
     use super::super::{crypto::KernelCrypto, message::Parts};
     use super::*;
+
+    const HEAD: usize = size_of::<FrameHead>();
 
     fn message(len: usize) -> Result<Arc<Message>> {
         Message::new(Parts {
@@ -293,11 +318,10 @@ mod tests {
     fn a_revoked_frame_ends_in_zeros() -> Result {
         let crypto = &KernelCrypto;
         // Whatever was sent when it was revoked, length and checksums fit.
-        for cut in 0..(10 + 2 * 100 + EPILOGUE_LEN) {
+        for cut in 0..(HEAD + 2 * 100 + EPILOGUE_LEN) {
             let msg = message(100)?;
-            let head = KVVec::from_elem(9, 10, GFP_KERNEL)?;
             let mut frame = KVVec::new();
-            let mut sending = Sending::new(crypto, msg, head);
+            let mut sending = Sending::new(crypto, msg, [9; HEAD], false);
             let mut room = cut;
             let mut take = |slices: &[&[u8]], frame: &mut KVVec<u8>| -> Result<usize> {
                 let mut taken = 0;
@@ -309,7 +333,7 @@ mod tests {
                 }
                 Ok(taken)
             };
-            assert!(sending.send(|s| take(s, &mut frame)).is_err());
+            assert!(sending.send(|s, _| take(s, &mut frame)).is_err());
             sending.abort(crypto);
             let take = |slices: &[&[u8]], frame: &mut KVVec<u8>| -> Result<usize> {
                 let mut taken = 0;
@@ -319,18 +343,18 @@ mod tests {
                 }
                 Ok(taken)
             };
-            assert!(sending.send(|s| take(s, &mut frame))?);
-            assert_eq!(frame.len(), 10 + 200 + EPILOGUE_LEN);
-            let (segments, end) = frame[10..].split_at(200);
+            assert!(sending.send(|s, _| take(s, &mut frame))?);
+            assert_eq!(frame.len(), HEAD + 200 + EPILOGUE_LEN);
+            let (segments, end) = frame[HEAD..].split_at(200);
             let epilogue = Epilogue::decode(end.try_into().map_err(|_| EINVAL)?)?;
-            assert_eq!(epilogue.aborted, cut < 210);
+            assert_eq!(epilogue.aborted, cut < HEAD + 200);
             let (front, data) = segments.split_at(100);
             let crc = crypto.crc32c(CRC_SEED, data);
             assert_eq!(epilogue.crcs, segment_crcs(crypto, front, &[], Some(crc)));
             assert_eq!(
                 segments.iter().filter(|b| **b != 0).count(),
-                if cut < 210 {
-                    cut.saturating_sub(10)
+                if cut < HEAD + 200 {
+                    cut.saturating_sub(HEAD)
                 } else {
                     200
                 }

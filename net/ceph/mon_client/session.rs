@@ -126,8 +126,11 @@ impl Session {
     }
 
     fn handle(&self, msg: &Incoming) -> Result {
-        msg.header
-            .check_compat(understood(msg.header.kind).unwrap_or(0))?;
+        let Some(version) = understood(msg.header.kind) else {
+            warn_unknown(msg.header.kind);
+            return Ok(());
+        };
+        msg.header.check_compat(version)?;
         match msg.header.kind {
             kind::MON_MAP => self.handle_monmap(msg),
             kind::MON_SUBSCRIBE_ACK => self.handle_subscribe_ack(msg),
@@ -168,6 +171,10 @@ fn understood(kind: u16) -> Option<u16> {
     }
 }
 
+fn warn_unknown(kind: u16) {
+    warning!("monitor sends message of unknown type {kind}\n");
+}
+
 impl ConnectionOps for Session {
     fn alloc_msg(&self, _con: &Arc<Connection>, header: &Header) -> Alloc {
         match header.kind {
@@ -176,7 +183,7 @@ impl ConnectionOps for Session {
             }
             known if understood(known).is_some() => Alloc::Accept,
             unknown => {
-                warning!("monitor sends message of unknown type {unknown}\n");
+                warn_unknown(unknown);
                 Alloc::Skip
             }
         }

@@ -166,14 +166,15 @@ impl Ops {
         )
     }
 
+    fn warn_unknown(&self, kind: u16) {
+        warning!("osd{}: unknown message type {kind}\n", self.session.id);
+    }
+
     fn alloc_reply(&self, header: &Header) -> Alloc {
         let mut state = self.session.state.lock();
         let Some(req) = state.requests.get(&header.tid) else {
             return Alloc::Skip;
         };
-        if header.data_len == 0 {
-            return Alloc::Accept;
-        }
         let req = req.clone();
         let Some(mut dest) = req.state.lock().dest.take() else {
             return Alloc::Skip;
@@ -292,7 +293,7 @@ impl ConnectionOps for Ops {
             kind::OSD_OPREPLY => self.alloc_reply(header),
             kind::OSD_MAP | kind::OSD_BACKOFF => Alloc::Accept,
             other => {
-                warning!("osd{}: unknown message type {other}\n", self.session.id);
+                self.warn_unknown(other);
                 Alloc::Skip
             }
         }
@@ -306,7 +307,10 @@ impl ConnectionOps for Ops {
             kind::OSD_MAP => header
                 .check_compat(OsdMaps::VERSION)
                 .and_then(|()| self.osdc.handle_map(msg.front)),
-            _ => Ok(()),
+            other => {
+                self.warn_unknown(other);
+                Ok(())
+            }
         };
         taken.inspect_err(|error| {
             error!(

@@ -112,7 +112,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes a byte that means a truth value: anything but 0 is true.
-    #[inline]
+    #[inline(always)]
     pub fn bool(&mut self) -> Result<bool> {
         Ok(self.u8()? != 0)
     }
@@ -125,7 +125,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes a `u32` length and that many bytes as a decoder of their own.
-    #[inline]
+    #[inline(always)]
     pub fn blob_decoder(&mut self) -> Result<Decoder<'a>> {
         Ok(Decoder(self.blob()?))
     }

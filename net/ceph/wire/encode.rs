@@ -25,10 +25,32 @@ const ROOM: usize = 128;
 /// Copied, because [`KVVec::resize`] stores byte by byte.
 static ZEROS: [u8; 512] = [0; 512];
 
+/// Writes what has a fixed length. What does not fit is left out; where all lengths are
+/// constants, as they should be, the compiler sees that it fits, and checks nothing.
+pub struct Writer<'a>(&'a mut [u8]);
+
+impl<'a> Writer<'a> {
+    /// Starts at the beginning of `place`.
+    #[inline(always)]
+    pub fn new(place: &'a mut [u8]) -> Self {
+        Self(place)
+    }
+
+    /// Writes the bytes.
+    #[inline(always)]
+    pub fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        let rest = core::mem::take(&mut self.0);
+        if let Some((place, rest)) = rest.split_first_chunk_mut() {
+            *place = bytes;
+            self.0 = rest;
+        }
+    }
+}
+
 macro_rules! integer {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {$(
         $(#[$doc])*
-        #[inline]
+        #[inline(always)]
         pub fn $name(&mut self, value: $type) -> Result<&mut Self> {
             self.array(value.to_le_bytes())
         }
@@ -94,17 +116,22 @@ impl Encoder {
     }
 
     /// Adds as many bytes as the array has.
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&mut self, bytes: [u8; N]) -> Result<&mut Self> {
-        loop {
-            let room = self.buf.get_mut(self.len..).unwrap_or_default();
-            if let Some(place) = room.first_chunk_mut::<N>() {
-                *place = bytes;
-                self.len = self.len.saturating_add(N);
-                return Ok(self);
-            }
-            self.grow(N)?;
+        let end = self.len.wrapping_add(N);
+        if let Some(place) = self.buf.get_mut(self.len..end) {
+            place.copy_from_slice(&bytes);
+            self.len = end;
+            return Ok(self);
         }
+        self.add_slowly(&bytes)
+    }
+
+    /// Where there is no room yet.
+    #[cold]
+    fn add_slowly(&mut self, bytes: &[u8]) -> Result<&mut Self> {
+        self.grow(bytes.len())?;
+        self.bytes(bytes)
     }
 
     /// Adds bytes as they are.
@@ -138,11 +165,13 @@ impl Encoder {
     }
 
     /// Adds a truth value as one byte.
+    #[inline]
     pub fn bool(&mut self, value: bool) -> Result<&mut Self> {
         self.u8(u8::from(value))
     }
 
     /// Adds a length as a `u32`.
+    #[inline]
     pub fn length(&mut self, len: usize) -> Result<&mut Self> {
         self.u32(u32::try_from(len).map_err(|_| E2BIG)?)
     }
@@ -153,11 +182,13 @@ impl Encoder {
     }
 
     /// Adds a `ceph_timespec`.
+    #[inline]
     pub fn timespec(&mut self, time: Timespec) -> Result<&mut Self> {
         self.u32(time.sec)?.u32(time.nsec)
     }
 
     /// Adds a `u32` length and then what `body` adds, whose length it is.
+    #[inline]
     pub fn sized(&mut self, body: impl FnOnce(&mut Self) -> Result) -> Result<&mut Self> {
         let at = self.len;
         self.u32(0)?;

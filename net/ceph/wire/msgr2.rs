@@ -9,7 +9,7 @@ use kernel::prelude::*;
 
 use super::{
     decode::Decoder,
-    encode::Encoder,
+    encode::{Encoder, Writer},
     types::{AddrType, AddrVec, EntityAddr, EntityType, Timespec},
 };
 use crate::errno::{ebadmsg, eproto};
@@ -109,8 +109,11 @@ impl Tag {
     ];
 
     /// The tag of a byte.
+    #[inline]
     pub fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|tag| *tag as u8 == byte)
+        static ALL: [Tag; 20] = Tag::ALL;
+        // In order, without gaps, from 1 on.
+        ALL.get(usize::from(byte.checked_sub(1)?)).copied()
     }
 }
 
@@ -143,13 +146,14 @@ impl Preamble {
     /// # Errors
     ///
     /// `EBADMSG` for a wrong checksum, `EPROTO` for a frame that makes no sense.
+    #[inline]
     pub fn decode(crypto: &impl Crypto, bytes: &[u8; PREAMBLE_LEN]) -> Result<Self> {
         let mut d = Decoder::new(bytes);
-        let covered = d.bytes(PREAMBLE_LEN.saturating_sub(CRC_LEN))?;
-        if crypto.crc32c(0, covered) != d.u32()? {
+        let mut covered = d.block::<{ PREAMBLE_LEN - CRC_LEN }>()?;
+        if crypto.crc32c(0, covered.rest()) != d.u32()? {
             return Err(ebadmsg());
         }
-        let mut d = Decoder::new(covered);
+        let d = &mut covered;
         let tag = Tag::from_byte(d.u8()?).ok_or_else(eproto)?;
         let count = usize::from(d.u8()?);
         if !(1..=4).contains(&count) || (count != 1 && tag != Tag::Message) {
@@ -172,25 +176,36 @@ impl Preamble {
         Ok(Self { tag, segments })
     }
 
-    /// Adds the preamble with its checksum.
-    pub fn encode(&self, crypto: &impl Crypto, e: &mut Encoder) -> Result {
-        let at = e.len();
-        let used = self.segments.iter().rposition(|len| *len != 0).unwrap_or(0);
-        let count = u8::try_from(used.saturating_add(1)).map_err(|_| EINVAL)?;
-        e.u8(self.tag as u8)?.u8(count)?;
-        for (i, len) in self.segments.iter().enumerate() {
-            // Alignment is a hint to the receiver: page-aligned data, else words.
-            let align = match (i, *len) {
-                (_, 0) => 0,
-                (3, _) => 4096,
-                _ => 8,
-            };
-            e.u32(*len)?.u16(align)?;
+    /// The bytes to send, with their checksum.
+    #[inline]
+    pub fn encode(&self, crypto: &impl Crypto) -> [u8; PREAMBLE_LEN] {
+        let [control, front, middle, data] = self.segments;
+        let count = match (front, middle, data) {
+            (0, 0, 0) => 1,
+            (_, 0, 0) => 2,
+            (_, _, 0) => 3,
+            _ => 4,
+        };
+        // Alignment is a hint to the receiver: page-aligned data, else words.
+        let align = |len: u32, align: u16| if len == 0 { 0 } else { align };
+        let mut covered = [0; PREAMBLE_LEN - CRC_LEN];
+        let mut w = Writer::new(&mut covered);
+        w.put([self.tag as u8, count]);
+        for (len, align) in [
+            (control, align(control, 8)),
+            (front, align(front, 8)),
+            (middle, align(middle, 8)),
+            (data, align(data, 4096)),
+        ] {
+            w.put(len.to_le_bytes());
+            w.put(align.to_le_bytes());
         }
-        e.u8(0)?.u8(0)?;
-        let crc = crypto.crc32c(0, e.as_slice().get(at..).ok_or(EINVAL)?);
-        e.u32(crc)?;
-        Ok(())
+        let crc = crypto.crc32c(0, &covered);
+        let mut out = [0; PREAMBLE_LEN];
+        let mut w = Writer::new(&mut out);
+        w.put(covered);
+        w.put(crc.to_le_bytes());
+        out
     }
 
     /// Whether an epilogue follows the segments.
@@ -228,17 +243,16 @@ impl Epilogue {
     }
 
     /// The bytes to send.
+    #[inline]
     pub fn encode(&self) -> [u8; EPILOGUE_LEN] {
         let mut out = [0; EPILOGUE_LEN];
-        let mut bytes = self.crcs.iter().flat_map(|crc| crc.to_le_bytes());
-        for (i, byte) in out.iter_mut().enumerate() {
-            *byte = if i > 0 {
-                bytes.next().unwrap_or(0)
-            } else if self.aborted {
-                LATE_ABORTED
-            } else {
-                LATE_COMPLETE
-            };
+        let mut w = Writer::new(&mut out);
+        w.put([match self.aborted {
+            true => LATE_ABORTED,
+            false => LATE_COMPLETE,
+        }]);
+        for crc in self.crcs {
+            w.put(crc.to_le_bytes());
         }
         out
     }
@@ -261,7 +275,7 @@ pub fn control_frame(
         segments: [len, 0, 0, 0],
     };
     let mut e = Encoder::with_capacity(inner.len().saturating_add(PREAMBLE_LEN + CRC_LEN))?;
-    preamble.encode(crypto, &mut e)?;
+    e.bytes(&preamble.encode(crypto))?;
     e.bytes(inner.as_slice())?;
     e.u32(crypto.crc32c(CRC_SEED, inner.as_slice()))?;
     Ok(e.into_vec())
@@ -301,7 +315,9 @@ pub struct MessageHead {
 
 impl MessageHead {
     /// Takes 41 bytes.
+    #[inline]
     pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        let d = &mut d.block::<MESSAGE_HEAD_LEN>()?;
         let head = Self {
             seq: d.u64()?,
             tid: d.u64()?,
@@ -318,14 +334,22 @@ impl MessageHead {
         Ok(head)
     }
 
-    /// Adds 41 bytes.
-    pub fn encode(&self, e: &mut Encoder) -> Result {
-        e.u64(self.seq)?.u64(self.tid)?.u16(self.kind)?;
-        e.u16(self.priority)?.u16(self.version)?;
-        e.u32(self.data_pre_padding)?.u16(self.data_off)?;
-        e.u64(self.ack_seq)?.u8(self.flags)?;
-        e.u16(self.compat_version)?.u16(0)?;
-        Ok(())
+    /// The bytes to send.
+    #[inline]
+    pub fn encode(&self) -> [u8; MESSAGE_HEAD_LEN] {
+        let mut out = [0; MESSAGE_HEAD_LEN];
+        let mut w = Writer::new(&mut out);
+        w.put(self.seq.to_le_bytes());
+        w.put(self.tid.to_le_bytes());
+        w.put(self.kind.to_le_bytes());
+        w.put(self.priority.to_le_bytes());
+        w.put(self.version.to_le_bytes());
+        w.put(self.data_pre_padding.to_le_bytes());
+        w.put(self.data_off.to_le_bytes());
+        w.put(self.ack_seq.to_le_bytes());
+        w.put([self.flags]);
+        w.put(self.compat_version.to_le_bytes());
+        out
     }
 }
 
@@ -577,25 +601,31 @@ impl SessionReconnect {
     }
 }
 
-/// A message's segments as one run of bytes to send: head frame part, then the
-/// caller sends front, middle and data themselves, then the [`Epilogue`].
+/// What goes before the segments of a message: preamble, head, and its checksum.
+pub type FrameHead = [u8; PREAMBLE_LEN + MESSAGE_HEAD_LEN + CRC_LEN];
+
+/// What goes before the segments of a message. The caller sends front, middle and data
+/// themselves, then the [`Epilogue`].
+#[inline]
 pub fn message_head(
     crypto: &impl Crypto,
     head: &MessageHead,
     [front, middle, data]: [u32; 3],
-) -> Result<KVVec<u8>> {
-    let len = u32::try_from(MESSAGE_HEAD_LEN).map_err(|_| EINVAL)?;
+) -> FrameHead {
+    // It is 41.
+    #[allow(clippy::cast_possible_truncation)]
+    const LEN: u32 = MESSAGE_HEAD_LEN as u32;
     let preamble = Preamble {
         tag: Tag::Message,
-        segments: [len, front, middle, data],
+        segments: [LEN, front, middle, data],
     };
-    let mut e = Encoder::with_capacity(PREAMBLE_LEN + MESSAGE_HEAD_LEN + CRC_LEN)?;
-    preamble.encode(crypto, &mut e)?;
-    let at = e.len();
-    head.encode(&mut e)?;
-    let crc = crypto.crc32c(CRC_SEED, e.as_slice().get(at..).ok_or(EINVAL)?);
-    e.u32(crc)?;
-    Ok(e.into_vec())
+    let head = head.encode();
+    let mut out = [0; PREAMBLE_LEN + MESSAGE_HEAD_LEN + CRC_LEN];
+    let mut w = Writer::new(&mut out);
+    w.put(preamble.encode(crypto));
+    w.put(head);
+    w.put(crypto.crc32c(CRC_SEED, &head).to_le_bytes());
+    out
 }
 
 /// Segment of `KEEPALIVE2` and its ack: the time when the first was sent.

@@ -197,7 +197,8 @@ impl OsdOp<'_> {
         if self.ops.len() > MAX_OPS {
             return Err(E2BIG);
         }
-        let mut e = Encoder::with_capacity(512)?;
+        let names = self.namespace.len().saturating_add(self.object.len());
+        let mut e = Encoder::with_capacity(names.saturating_add(256))?;
         self.spg.encode(&mut e)?;
         e.u32(self.hash)?.u32(self.epoch)?.u32(self.flags)?;
         // Request id (the connection says it all) and trace.

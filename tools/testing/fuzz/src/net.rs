@@ -194,7 +194,7 @@ pub(crate) fn preamble(raw: &[u8]) {
             assert!(preamble.segments[0] != 0 && preamble.segments[3] <= msgr2::DATA_MAX);
             again(
                 &preamble,
-                |p, e| p.encode(&NoCrypto, e),
+                |p, e| e.bytes(&p.encode(&NoCrypto)).map(drop),
                 |d| Preamble::decode(&NoCrypto, &d.array()?),
                 eq,
             );
@@ -218,7 +218,12 @@ pub(crate) fn epilogue(raw: &[u8]) {
 
 pub(crate) fn message_head(raw: &[u8]) {
     Input::new(raw).decode(MessageHead::decode, |head| {
-        again(&head, MessageHead::encode, MessageHead::decode, eq);
+        again(
+            &head,
+            |head, e| e.bytes(&head.encode()).map(drop),
+            MessageHead::decode,
+            eq,
+        );
     });
 }
 

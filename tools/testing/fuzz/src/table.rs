@@ -113,6 +113,7 @@ pub const NOT_DECODERS: &[(&str, &str)] = &[
     ("encode::Encoder::blob", "encodes"),
     ("encode::Encoder::bytes", "encodes"),
     ("encode::Encoder::patch", "encodes"),
+    ("encode::Writer::new", "encodes"),
     (
         "fsmap_user::FsMapUser::find",
         "looks up a name; called by the map's target",

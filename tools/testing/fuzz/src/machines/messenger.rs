@@ -164,7 +164,23 @@ impl Client {
                 continue;
             }
             let wants = self.machine.wants();
-            match self.machine.feed(&self.policy.sums, piece) {
+            let fed = match self.machine.room() {
+                // By turns, straight to where it goes.
+                Some((vec, most)) if self.in_seq & 1 == 1 && !piece.is_empty() => {
+                    let used = most.min(piece.len());
+                    assert_eq!(most, wants);
+                    match vec.extend_from_slice(&piece[..used], GFP_KERNEL) {
+                        Ok(()) => {
+                            self.machine.filled(used);
+                            let next = self.machine.go_on(&self.policy.sums);
+                            next.map(|action| (used, action))
+                        }
+                        Err(_) => Err(ENOMEM.into()),
+                    }
+                }
+                _ => self.machine.feed(&self.policy.sums, piece),
+            };
+            match fed {
                 Ok((used, action)) => {
                     assert!(used <= piece.len());
                     // What was asked for is taken.
@@ -266,7 +282,9 @@ impl Client {
                     (self.in_seq, self.out_seq) = (0, 0);
                 }
             }
-            Action::Head(head, lens) => {
+            Action::Head => {
+                let (head, lens) = self.machine.head();
+                let head = *head;
                 assert!(self.machine.is_open() && self.machine.is_receiving());
                 assert_eq!(head.seq, self.in_seq.wrapping_add(1));
                 self.note(head.tid ^ u64::from(head.kind));
@@ -278,7 +296,10 @@ impl Client {
                 self.machine.body(body);
                 self.receiving = Some((lens, body));
             }
-            Action::Message(segments) => self.message(segments),
+            Action::Message => {
+                let segments = self.machine.take_segments();
+                self.message(segments);
+            }
             Action::Acked(seq) => self.note(seq),
             Action::KeepaliveAck(time) => self.note(u64::from(time.sec)),
         }
@@ -486,7 +507,8 @@ impl Server {
             ..MessageHead::default()
         };
         let lens = [front, middle, data].map(|segment| segment.len() as u32);
-        let mut bytes = message_head(&self.sums, &head, lens)?;
+        let mut bytes = KVVec::new();
+        bytes.extend_from_slice(&message_head(&self.sums, &head, lens), GFP_KERNEL)?;
         append_segments(&mut bytes, self.sums, front, middle, data)?;
         Ok(bytes)
     }
@@ -504,12 +526,12 @@ impl Server {
             };
             rest = &rest[used..];
             match item {
-                Some(Item::Head(head, _)) => {
-                    assert!(head.seq > 0);
+                Some(Item::Head) => {
+                    assert!(self.reader.head().0.seq > 0);
                     self.reader.body(Body::Collect);
                 }
-                Some(Item::Control(tag, body)) => {
-                    let d = &mut Decoder::new(&body);
+                Some(Item::Control(tag)) => {
+                    let d = &mut Decoder::new(self.reader.control());
                     let good = match tag {
                         Tag::Hello => Hello::decode(d).map(drop),
                         Tag::AuthRequest => AuthRequest::decode(d).map(drop),
@@ -523,7 +545,7 @@ impl Server {
                     };
                     assert!(good.is_ok() && d.is_empty() || good == Err(ENOMEM));
                 }
-                Some(Item::Banner { .. } | Item::Complete(_)) => {}
+                Some(Item::Banner { .. } | Item::Complete) => {}
                 None if used == 0 => break,
                 None => {}
             }
