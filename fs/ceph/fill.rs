@@ -194,7 +194,10 @@ impl Prepared {
                 [] => None,
                 name => Some(Arc::new(owned(name)?, GFP_KERNEL)?),
             },
-            frag_tree: FragTree::from_splits(stat.splits.iter())?,
+            frag_tree: match stat.splits.is_empty() {
+                true => FragTree::new(),
+                false => FragTree::from_splits(stat.splits.iter())?,
+            },
         })
     }
 }
@@ -209,41 +212,42 @@ fn from_stat(
     before: Caps,
     prepared: &mut Prepared,
 ) -> bool {
-    let auth = stat.cap.is_auth();
+    let cap = stat.cap();
+    let auth = cap.is_auth();
     // Odd versions are those of changes that are not on disk yet.
-    let new = state.version == 0 || auth && stat.version > state.version & !1;
-    let gained = stat.cap.caps.without(before);
+    let new = state.version == 0 || auth && stat.version() > state.version & !1;
+    let gained = cap.caps.without(before);
     let of = |bits: Caps| new || gained.intersects(bits);
     let mut truncated = false;
 
     state.change_attr = state.change_attr.max(stat.change_attr);
     state.quota = stat.quota;
     if of(Caps::AUTH_SHARED) {
-        inode.set_owner(stat.uid, stat.gid);
-        inode.set_mode((stat.mode & 0o7777) as u16);
+        inode.set_owner(stat.uid(), stat.gid());
+        inode.set_mode((stat.mode() & 0o7777) as u16);
         state.btime = stat.btime;
         state.snap_btime = stat.snap_btime;
     }
     if of(Caps::LINK_SHARED) {
-        inode.set_nlink(stat.nlink);
+        inode.set_nlink(stat.nlink());
     }
     if of(Caps::ANY_RD) {
-        let all = [stat.atime, stat.mtime, stat.ctime];
-        times(inode, state, stat.time_warp_seq, all);
+        let all = [stat.atime(), stat.mtime(), stat.ctime()];
+        times(inode, state, stat.time_warp_seq(), all);
     }
-    if new || stat.cap.caps.intersects(Caps::FILE_SHARED) {
-        state.dir.files = stat.files;
-        state.dir.subdirs = stat.subdirs;
+    if new || cap.caps.intersects(Caps::FILE_SHARED) {
+        state.dir.files = stat.files();
+        state.dir.subdirs = stat.subdirs();
     }
     if of(Caps::ANY_RD | Caps::ANY_FILE_WR) {
-        state.layout = stat.layout;
+        state.layout = stat.layout();
         core::mem::swap(&mut state.pool_ns, &mut prepared.pool_ns);
         truncated = size(
             inode,
             state,
-            stat.truncate_seq,
-            stat.truncate_size,
-            stat.size,
+            stat.truncate_seq(),
+            stat.truncate_size(),
+            stat.size(),
         );
     }
     if inode.is_dir() && (new || auth) {
@@ -252,16 +256,16 @@ fn from_stat(
         state.dir = DirStats {
             files,
             subdirs,
-            rbytes: stat.rbytes,
-            rfiles: stat.rfiles,
-            rsubdirs: stat.rsubdirs,
-            rctime: stat.rctime,
+            rbytes: stat.rbytes(),
+            rfiles: stat.rfiles(),
+            rsubdirs: stat.rsubdirs(),
+            rctime: stat.rctime(),
         };
         core::mem::swap(&mut state.frag_tree, &mut prepared.frag_tree);
     }
     inode.set_block_bits(block_bits(stat));
     state.inline_version = state.inline_version.max(stat.inline_version);
-    state.version = state.version.max(stat.version).max(1);
+    state.version = state.version.max(stat.version()).max(1);
     truncated
 }
 
@@ -270,9 +274,9 @@ const BLOCK_BITS: u8 = 22;
 
 /// Block size that stat(2) shows, as a power of two.
 fn block_bits(stat: &InodeStat<'_>) -> u8 {
-    match stat.mode as u16 & mode::TYPE_MASK {
+    match stat.mode() as u16 & mode::TYPE_MASK {
         mode::DIRECTORY | mode::REGULAR | mode::SYMLINK => {
-            let unit = stat.layout.stripe_unit;
+            let unit = stat.layout().stripe_unit;
             if unit.is_power_of_two() {
                 unit.trailing_zeros().min(30) as u8
             } else {
@@ -283,6 +287,9 @@ fn block_bits(stat: &InodeStat<'_>) -> u8 {
         _ => PAGE_SHIFT as u8,
     }
 }
+
+/// Bytes of a name that room is made for at first.
+const USUAL_NAME: usize = 16;
 
 /// What names of a directory have in common that a reply tells of, as things are now.
 fn told(session: &Arc<Session>, spec: &Spec<Subject>, dir: &Inode<CephFs>) -> Told {
@@ -353,23 +360,23 @@ impl FsClient {
             return Err(EIO);
         }
         self.fill_frag(dir, &listed.frag)?;
-        let entries = &listed.entries;
+        let count = listed.count;
         let hash = dir.data().dir_hash();
-        let bytes = entries.iter().map(|entry| entry.name.len()).sum();
         let mut filled = Listed {
             frag: listed.frag.frag,
             is_end: listed.has(ReplyDir::END),
             release_count: dir.data().release_count(),
             told: told(session, spec, dir),
-            part: Part::with_capacity(entries.len(), bytes)?,
-            inodes: KVVec::with_capacity(entries.len(), GFP_KERNEL)?,
+            part: Part::with_capacity(count, count.saturating_mul(USUAL_NAME))?,
+            inodes: KVVec::with_capacity(count, GFP_KERNEL)?,
         };
-        for entry in entries {
+        for entry in listed.entries() {
+            let entry = entry?;
             let (inode, is_known) = self.fill_inode(sb, session, &entry.inode)?;
             filled.part.push(
                 hash.hash(entry.name),
                 entry.name,
-                entry.inode.vino.ino,
+                entry.inode.vino().ino,
                 inode.mode(),
             )?;
             let inode = ListedInode {
@@ -424,8 +431,8 @@ impl FsClient {
         stat: &InodeStat<'_>,
     ) -> Result<(InodeRef<CephFs>, bool)> {
         let prepared = Prepared::new(stat)?;
-        let bits = (stat.mode & 0xffff) as u16;
-        match sb.get_or_create_inode(&stat.vino)? {
+        let bits = (stat.mode() & 0xffff) as u16;
+        match sb.get_or_create_inode(&stat.vino())? {
             Got::Existing(inode) => {
                 if inode.mode() & mode::TYPE_MASK != bits & mode::TYPE_MASK {
                     return Err(estale());
@@ -434,7 +441,7 @@ impl FsClient {
                 Ok((inode, true))
             }
             Got::New(mut new) => {
-                crate::ops::init_inode(&mut new, bits, stat.rdev)?;
+                crate::ops::init_inode(&mut new, bits, stat.rdev())?;
                 if bits & mode::TYPE_MASK == mode::SYMLINK {
                     new.data().set_symlink(c_string(stat.symlink)?);
                 }
@@ -453,14 +460,15 @@ impl FsClient {
         mut prepared: Prepared,
     ) -> Result {
         let info = inode.data();
+        let (cap, vino) = (stat.cap(), stat.vino());
         let mut truncated = false;
         let mut release_count = 0;
-        if stat.cap.caps.is_empty() || !stat.vino.is_head() {
+        if cap.caps.is_empty() || !vino.is_head() {
             let mut state = info.state();
             let before = state.caps.issued();
             truncated = from_stat(inode, &mut state, stat, before, &mut prepared);
-            if !stat.vino.is_head() {
-                state.caps.set_snap_caps(before | stat.cap.caps);
+            if !vino.is_head() {
+                state.caps.set_snap_caps(before | cap.caps);
             }
         } else {
             // Most have one capability.
@@ -469,7 +477,7 @@ impl FsClient {
             } else {
                 KVec::new()
             };
-            release_count = self.add_cap(session, inode, &stat.cap, room, |state, before| {
+            release_count = self.add_cap(session, inode, &cap, room, |state, before| {
                 truncated = from_stat(inode, state, stat, before, &mut prepared);
             })?;
         }
@@ -480,9 +488,9 @@ impl FsClient {
         }
         // Of an empty directory all names are known.
         if inode.is_dir()
-            && (stat.files, stat.subdirs) == (0, 0)
-            && stat.cap.caps.intersects(Caps::FILE_SHARED)
-            && stat.vino.is_head()
+            && (stat.files(), stat.subdirs()) == (0, 0)
+            && cap.caps.intersects(Caps::FILE_SHARED)
+            && vino.is_head()
             && !info.is_complete()
         {
             let none = Arc::new(Listing::new(), GFP_KERNEL)?;

@@ -38,19 +38,6 @@ impl ReplyCap {
     /// The previous capability is gone.
     pub const RELEASE: u8 = 2;
 
-    #[inline(always)]
-    fn decode(d: &mut Decoder<'_>) -> Result<Self> {
-        Ok(Self {
-            caps: Caps(d.u32()?),
-            wanted: Caps(d.u32()?),
-            cap_id: d.u64()?,
-            seq: d.u32()?,
-            mseq: d.u32()?,
-            realm: d.u64()?,
-            flags: d.u8()?,
-        })
-    }
-
     /// Whether the inode's authoritative server issued it.
     pub const fn is_auth(&self) -> bool {
         self.flags & Self::AUTH != 0
@@ -80,57 +67,11 @@ impl<'a> Splits<'a> {
 }
 
 /// What a reply says of an inode, borrowed from the message.
+///
+/// What has a fixed place is not copied: it is read from there when it is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct InodeStat<'a> {
-    /// Identity.
-    pub vino: Vino,
-    /// Device number of a device file: 12 bits of major number, 20 of minor, as
-    /// Linux has it inside.
-    pub rdev: u32,
-    /// Version of the inode; odd while an update is unstable.
-    pub version: u64,
-    /// Version of the extended attributes.
-    pub xattr_version: u64,
-    /// The capability that comes with it.
-    pub cap: ReplyCap,
-    /// How the file is cut into objects.
-    pub layout: FileLayout,
-    /// Change time.
-    pub ctime: Timespec,
-    /// Modification time.
-    pub mtime: Timespec,
-    /// Access time.
-    pub atime: Timespec,
-    /// Counts explicit changes of the times.
-    pub time_warp_seq: u32,
-    /// Bytes.
-    pub size: u64,
-    /// How far a writer may write.
-    pub max_size: u64,
-    /// Size at the last truncation.
-    pub truncate_size: u64,
-    /// Counts truncations.
-    pub truncate_seq: u32,
-    /// Type and permissions.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Links.
-    pub nlink: u32,
-    /// Files in the directory.
-    pub files: u64,
-    /// Directories in the directory.
-    pub subdirs: u64,
-    /// Bytes below the directory.
-    pub rbytes: u64,
-    /// Files below the directory.
-    pub rfiles: u64,
-    /// Directories below the directory.
-    pub rsubdirs: u64,
-    /// Newest change below the directory.
-    pub rctime: Timespec,
+    fixed: &'a [u8; FIXED_SIZE],
     /// How the directory is split.
     pub splits: Splits<'a>,
     /// Target of a symbolic link.
@@ -151,16 +92,8 @@ pub struct InodeStat<'a> {
     pub btime: Timespec,
     /// Counts changes.
     pub change_attr: u64,
-    /// Rank that the directory is pinned to; none when not told.
-    pub dir_pin: Option<i32>,
     /// When the snapshot was taken.
     pub snap_btime: Timespec,
-    /// Snapshots below the directory.
-    pub rsnaps: u64,
-    /// fscrypt context.
-    pub fscrypt_auth: &'a [u8],
-    /// True size of an encrypted file, 8 bytes.
-    pub fscrypt_file: &'a [u8],
     /// Subvolume that it belongs to; 0 for none.
     pub subvolume_id: u64,
 }
@@ -168,88 +101,173 @@ pub struct InodeStat<'a> {
 /// Bytes of the fields before the first of variable size.
 const FIXED_SIZE: usize = 217;
 
+macro_rules! fixed {
+    ($($(#[$doc:meta])* $name:ident at $at:literal: $type:ty,)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name(&self) -> $type {
+            <$type>::from_le_bytes(self.at::<{ size_of::<$type>() }, $at>())
+        }
+    )*};
+}
+
 impl<'a> InodeStat<'a> {
     /// `CEPH_INLINE_NONE`.
     pub const INLINE_NONE: u64 = u64::MAX;
     /// The least an inode needs on the wire.
     pub const MIN_SIZE: usize = FIXED_SIZE;
 
+    /// Bytes of a fixed field: all of that is known when this is compiled.
+    #[inline(always)]
+    fn at<const N: usize, const AT: usize>(&self) -> [u8; N] {
+        const { assert!(AT + N <= FIXED_SIZE) };
+        let field = self.fixed.get(AT..).and_then(|rest| rest.first_chunk());
+        *field.unwrap_or(&[0; N])
+    }
+
+    #[inline(always)]
+    fn time_at<const AT: usize>(&self) -> Timespec {
+        let [s0, s1, s2, s3, n0, n1, n2, n3] = self.at::<8, AT>();
+        Timespec {
+            sec: u32::from_le_bytes([s0, s1, s2, s3]),
+            nsec: u32::from_le_bytes([n0, n1, n2, n3]),
+        }
+    }
+
+    /// Identity.
+    #[inline(always)]
+    pub fn vino(&self) -> Vino {
+        Vino {
+            ino: u64::from_le_bytes(self.at::<8, 0>()),
+            snap: u64::from_le_bytes(self.at::<8, 8>()),
+        }
+    }
+
+    /// The capability that comes with it.
+    #[inline(always)]
+    pub fn cap(&self) -> ReplyCap {
+        let [flags] = self.at::<1, 68>();
+        ReplyCap {
+            caps: Caps(u32::from_le_bytes(self.at::<4, 36>())),
+            wanted: Caps(u32::from_le_bytes(self.at::<4, 40>())),
+            cap_id: u64::from_le_bytes(self.at::<8, 44>()),
+            seq: u32::from_le_bytes(self.at::<4, 52>()),
+            mseq: u32::from_le_bytes(self.at::<4, 56>()),
+            realm: u64::from_le_bytes(self.at::<8, 60>()),
+            flags,
+        }
+    }
+
+    /// How the file is cut into objects.
+    #[inline]
+    pub fn layout(&self) -> FileLayout {
+        FileLayout::from_bytes(&self.at::<{ FileLayout::SIZE }, 69>())
+    }
+
+    /// Change time.
+    #[inline(always)]
+    pub fn ctime(&self) -> Timespec {
+        self.time_at::<97>()
+    }
+
+    /// Modification time.
+    #[inline(always)]
+    pub fn mtime(&self) -> Timespec {
+        self.time_at::<105>()
+    }
+
+    /// Access time.
+    #[inline(always)]
+    pub fn atime(&self) -> Timespec {
+        self.time_at::<113>()
+    }
+
+    /// Newest change below the directory.
+    #[inline(always)]
+    pub fn rctime(&self) -> Timespec {
+        self.time_at::<209>()
+    }
+
+    fixed! {
+        /// Device number of a device file: 12 bits of major number, 20 of minor, as
+        /// Linux has it inside.
+        rdev at 16: u32,
+        /// Version of the inode; odd while an update is unstable.
+        version at 20: u64,
+        /// Version of the extended attributes.
+        xattr_version at 28: u64,
+        /// Counts explicit changes of the times.
+        time_warp_seq at 121: u32,
+        /// Bytes.
+        size at 125: u64,
+        /// How far a writer may write.
+        max_size at 133: u64,
+        /// Size at the last truncation.
+        truncate_size at 141: u64,
+        /// Counts truncations.
+        truncate_seq at 149: u32,
+        /// Type and permissions.
+        mode at 153: u32,
+        /// Owner.
+        uid at 157: u32,
+        /// Group.
+        gid at 161: u32,
+        /// Links.
+        nlink at 165: u32,
+        /// Files in the directory.
+        files at 169: u64,
+        /// Directories in the directory.
+        subdirs at 177: u64,
+        /// Bytes below the directory.
+        rbytes at 185: u64,
+        /// Files below the directory.
+        rfiles at 193: u64,
+        /// Directories below the directory.
+        rsubdirs at 201: u64,
+    }
+
     /// Takes an inode.
     pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
         let (version, mut body) = d.versioned(1)?;
-        // All that has a fixed place.
-        let mut fixed = body.block::<FIXED_SIZE>()?;
-        let d = &mut fixed;
-        let vino = Vino {
-            ino: d.u64()?,
-            snap: d.u64()?,
-        };
-        let mut inode = Self {
-            vino,
-            rdev: d.u32()?,
-            version: d.u64()?,
-            xattr_version: d.u64()?,
-            cap: ReplyCap::decode(d)?,
-            layout: FileLayout::decode(d)?,
-            ctime: d.timespec()?,
-            mtime: d.timespec()?,
-            atime: d.timespec()?,
-            time_warp_seq: d.u32()?,
-            size: d.u64()?,
-            max_size: d.u64()?,
-            truncate_size: d.u64()?,
-            truncate_seq: d.u32()?,
-            mode: d.u32()?,
-            uid: d.u32()?,
-            gid: d.u32()?,
-            nlink: d.u32()?,
-            files: d.u64()?,
-            subdirs: d.u64()?,
-            rbytes: d.u64()?,
-            rfiles: d.u64()?,
-            rsubdirs: d.u64()?,
-            rctime: d.timespec()?,
-            // The rest follows.
-            splits: Splits(&[]),
-            symlink: &[],
-            dir_hash: DirHash::default(),
-            xattrs: &[],
-            inline_version: 0,
-            inline_data: &[],
-            quota: Quota::default(),
-            pool_ns: &[],
-            btime: Timespec::default(),
-            change_attr: 0,
-            dir_pin: None,
-            snap_btime: Timespec::default(),
-            rsnaps: 0,
-            fscrypt_auth: &[],
-            fscrypt_file: &[],
-            subvolume_id: 0,
-        };
-
         let d = &mut body;
-        inode.splits = {
+        let fixed = d.chunk()?;
+        let splits = {
             let count = d.count(8)?;
             Splits(d.bytes(count.checked_mul(8).ok_or_else(ebadmsg)?)?)
         };
-        inode.symlink = d.blob()?;
-        inode.dir_hash = DirHash::decode(d)?;
-        inode.xattrs = d.blob()?;
-        inode.inline_version = d.u64()?;
-        inode.inline_data = d.blob()?;
-        inode.quota = Quota::decode(d)?;
-        inode.pool_ns = d.blob()?;
-        inode.btime = d.timespec()?;
-        inode.change_attr = d.u64()?;
+        let symlink = d.blob()?;
+        let dir_hash = DirHash::decode(&mut d.block::<8>()?)?;
+        let xattrs = d.blob()?;
+        let inline_version = d.u64()?;
+        let inline_data = d.blob()?;
+        let quota = Quota::decode(d)?;
+        let pool_ns = d.blob()?;
+        let mut block = d.block::<16>()?;
+        let mut inode = Self {
+            fixed,
+            splits,
+            symlink,
+            dir_hash,
+            xattrs,
+            inline_version,
+            inline_data,
+            quota,
+            pool_ns,
+            btime: block.timespec()?,
+            change_attr: block.u64()?,
+            snap_btime: Timespec::default(),
+            subvolume_id: 0,
+        };
         if version >= 2 {
-            inode.dir_pin = Some(d.i32()?);
+            // Rank that the directory is pinned to.
+            d.skip(4)?;
         }
         if version >= 3 {
             inode.snap_btime = d.timespec()?;
         }
         if version >= 4 {
-            inode.rsnaps = d.u64()?;
+            // Snapshots below the directory.
+            d.skip(8)?;
         }
         if version >= 5 {
             // Metadata of the snapshot, strings by name: not shown anywhere.
@@ -259,11 +277,13 @@ impl<'a> InodeStat<'a> {
             }
         }
         if version >= 6 {
-            d.skip(1)?; // whether it is encrypted; fscrypt_auth says that too
+            // Whether it is encrypted.
+            d.skip(1)?;
         }
         if version >= 7 {
-            inode.fscrypt_auth = d.blob()?;
-            inode.fscrypt_file = d.blob()?;
+            // Context and true size of an encrypted file.
+            d.blob()?;
+            d.blob()?;
         }
         if version >= 8 {
             // Optional metadata, of which only charmap exists; a client that does
@@ -369,16 +389,25 @@ mod tests {
             let inode = InodeStat::decode(&mut d)?;
             assert!(d.is_empty());
             assert!(bytes.len() >= InodeStat::MIN_SIZE);
-            assert_eq!((inode.vino, inode.size), (Vino::head(0x1000), 1234));
-            assert_eq!((inode.cap.cap_id, inode.cap.realm), (77, 1));
-            assert!(inode.cap.is_auth());
+            assert_eq!((inode.vino(), inode.size()), (Vino::head(0x1000), 1234));
+            assert_eq!((inode.cap().cap_id, inode.cap().realm), (77, 1));
+            assert_eq!((inode.cap().caps, inode.cap().seq), (Caps(0x155), 4));
+            assert!(inode.cap().is_auth());
+            assert_eq!((inode.version(), inode.xattr_version()), (2, 3));
+            let time = Timespec {
+                sec: 0x0101_0101,
+                nsec: 0x0101_0101,
+            };
+            assert_eq!([inode.ctime(), inode.mtime(), inode.atime()], [time; 3]);
+            assert_eq!((inode.truncate_size(), inode.truncate_seq()), (u64::MAX, 1));
+            assert_eq!((inode.nlink(), inode.rsubdirs()), (1, 0));
+            assert_eq!(inode.rctime().nsec, 0x0202_0202);
             assert_eq!(
-                (inode.mode, inode.uid, inode.layout.pool),
+                (inode.mode(), inode.uid(), inode.layout().pool),
                 (0o100644, 1000, 2)
             );
             assert_eq!((inode.xattrs, inode.pool_ns), (&b"xattr"[..], &b"ns"[..]));
             assert_eq!(inode.splits.iter().count(), 1);
-            assert_eq!(inode.dir_pin.is_some(), (version >= 2));
             assert_eq!((inode.subvolume_id == 42), (version >= 9));
             for len in 0..bytes.len() {
                 let short = bytes.get(..len).ok_or(EINVAL)?;

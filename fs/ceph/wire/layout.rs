@@ -32,19 +32,26 @@ impl FileLayout {
     /// Takes a `ceph_file_layout_legacy`, which is what messages carry.
     #[inline(always)]
     pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
-        let stripe_unit = d.u32()?;
-        let stripe_count = d.u32()?;
-        let object_size = d.u32()?;
+        Ok(Self::from_bytes(d.chunk()?))
+    }
+
+    /// Reads a `ceph_file_layout_legacy`.
+    #[inline]
+    pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
+        let [u0, u1, u2, u3, c0, c1, c2, c3, s0, s1, s2, s3, rest @ ..] = *bytes;
         // Unused: CAS hash, object stripe unit, preferred primary.
-        d.skip(12)?;
-        let pool = i64::from(d.u32()?);
+        let [_, _, _, _, _, _, _, _, _, _, _, _, p0, p1, p2, p3] = rest;
+        let stripe_unit = u32::from_le_bytes([u0, u1, u2, u3]);
+        let stripe_count = u32::from_le_bytes([c0, c1, c2, c3]);
+        let object_size = u32::from_le_bytes([s0, s1, s2, s3]);
+        let pool = i64::from(u32::from_le_bytes([p0, p1, p2, p3]));
         let blank = stripe_unit == 0 && stripe_count == 0 && object_size == 0 && pool == 0;
-        Ok(Self {
+        Self {
             stripe_unit,
             stripe_count,
             object_size,
             pool: if blank { -1 } else { pool },
-        })
+        }
     }
 
     /// Adds a `ceph_file_layout_legacy`.

@@ -26,10 +26,11 @@ impl<'a> LeaseStat<'a> {
     #[inline]
     pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
         let (version, mut body) = d.versioned(1)?;
+        let mut block = body.block::<10>()?;
         Ok(Self {
-            mask: body.u16()?,
-            duration_ms: body.u32()?,
-            seq: body.u32()?,
+            mask: block.u16()?,
+            duration_ms: block.u32()?,
+            seq: block.u32()?,
             altname: if version >= 2 { body.blob()? } else { &[] },
         })
     }

@@ -18,6 +18,7 @@ impl Quota {
     #[inline]
     pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let (_, mut body) = d.versioned(1)?;
+        let mut body = body.block::<16>()?;
         Ok(Self {
             max_bytes: body.u64()?,
             max_files: body.u64()?,

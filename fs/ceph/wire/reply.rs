@@ -64,8 +64,59 @@ pub struct ReplyDir<'a> {
     pub frag: DirStat,
     /// Bits of [`ReplyDir::END`] and its neighbours.
     pub flags: u16,
-    /// The entries.
-    pub entries: KVVec<DirEntry<'a>>,
+    /// How many entries there are.
+    pub count: usize,
+    encoded: Entries<'a>,
+}
+
+/// The entries of a [`ReplyDir`], decoded one by one.
+#[derive(Clone)]
+pub struct Entries<'a> {
+    rest: Decoder<'a>,
+    left: usize,
+}
+
+impl<'a> Entries<'a> {
+    #[inline]
+    fn decode_next(&mut self) -> Result<DirEntry<'a>> {
+        let d = &mut self.rest;
+        let entry = DirEntry {
+            name: d.blob()?,
+            lease: LeaseStat::decode(d)?,
+            inode: InodeStat::decode(d)?,
+        };
+        if !is_name(entry.name) {
+            return Err(ebadmsg());
+        }
+        Ok(entry)
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<DirEntry<'a>>;
+
+    /// The next entry. After an error there is none.
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let entry = self.decode_next();
+        if entry.is_err() {
+            self.left = 0;
+        }
+        Some(entry)
+    }
+}
+
+impl core::fmt::Debug for Entries<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+/// Whether it can be the name of a file.
+#[inline]
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && !name.iter().any(|byte| matches!(byte, b'/' | 0))
 }
 
 impl<'a> ReplyDir<'a> {
@@ -86,23 +137,22 @@ impl<'a> ReplyDir<'a> {
         // A name's length, a lease's head and body.
         let least = InodeStat::MIN_SIZE.saturating_add(4 + 6 + 10);
         d.check_count(count, least)?;
-        let mut entries = KVVec::with_capacity(count, GFP_KERNEL)?;
-        for _ in 0..count {
-            let entry = DirEntry {
-                name: d.blob()?,
-                lease: LeaseStat::decode(d)?,
-                inode: InodeStat::decode(d)?,
-            };
-            if entry.name.is_empty() || entry.name.contains(&b'/') || entry.name.contains(&0) {
-                return Err(ebadmsg());
-            }
-            entries.push(entry, GFP_KERNEL)?;
-        }
         Ok(Self {
             frag,
             flags,
-            entries,
+            count,
+            encoded: Entries {
+                rest: *d,
+                left: count,
+            },
         })
+    }
+
+    /// The entries. Each may turn out not to be well-formed; those before it are good
+    /// nevertheless.
+    #[inline]
+    pub fn entries(&self) -> Entries<'a> {
+        self.encoded.clone()
     }
 
     /// Whether a flag is set.
@@ -272,16 +322,39 @@ mod tests {
         assert!(reply.safe && reply.result == 0 && reply.snap_trace == b"snaps");
         let dentry = reply.dentry.ok_or(EINVAL)?;
         assert_eq!((dentry.name, dentry.frag.auth), (&b"dir"[..], None));
-        assert_eq!(reply.target.ok_or(EINVAL)?.vino.ino, 0x1000);
+        assert_eq!(reply.target.ok_or(EINVAL)?.vino().ino, 0x1000);
         let Extra::Dir(dir) = reply.extra else {
             return Err(EINVAL);
         };
         assert!(dir.has(ReplyDir::COMPLETE) && !dir.has(ReplyDir::HASH_ORDER));
-        let last = dir.entries.last().ok_or(EINVAL)?;
-        assert_eq!((last.name, last.inode.vino.ino), (&b"a2"[..], 0x2002));
+        assert_eq!((dir.count, dir.entries().count()), (3, 3));
+        let last = dir.entries().last().ok_or(EINVAL)??;
+        assert_eq!((last.name, last.inode.vino().ino), (&b"a2"[..], 0x2002));
         for len in 0..bytes.len() {
             let short = bytes.get(..len).ok_or(EINVAL)?;
             assert!(ClientReply::decode(short, Op::READDIR).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_bad_entry_ends_the_listing() -> Result {
+        let good = sample(3)?;
+        let at = |bytes: &[u8]| bytes.windows(2).position(|two| two == b"a1").ok_or(EINVAL);
+        for bad in [b"a/", b"a\0"] {
+            let mut bytes = KVVec::new();
+            bytes.extend_from_slice(&good, GFP_KERNEL)?;
+            let place = at(&bytes)?;
+            let name = bytes.get_mut(place..).ok_or(EINVAL)?;
+            name.get_mut(..2).ok_or(EINVAL)?.copy_from_slice(bad);
+            let reply = ClientReply::decode(&bytes, Op::READDIR)?;
+            let Extra::Dir(dir) = reply.extra else {
+                return Err(EINVAL);
+            };
+            let mut entries = dir.entries();
+            assert!(entries.next().is_some_and(|entry| entry.is_ok()));
+            assert!(entries.next().is_some_and(|entry| entry.is_err()));
+            assert!(entries.next().is_none());
         }
         Ok(())
     }

@@ -85,6 +85,14 @@ impl<'a> Decoder<'a> {
         Ok(*taken)
     }
 
+    /// Takes `N` bytes, where they are.
+    #[inline(always)]
+    pub fn chunk<const N: usize>(&mut self) -> Result<&'a [u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or_else(ebadmsg)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
     /// Takes `N` bytes as a decoder of their own. Where `N` and what is taken of it are
     /// constants nothing else has to be checked.
     #[inline(always)]

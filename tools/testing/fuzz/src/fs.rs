@@ -86,7 +86,7 @@ fn inode_is_sane(inode: &InodeStat<'_>, hash: u32) {
         frag_is_sane(leaf);
         assert!(leaf.contains(hash & 0xff_ffff));
     }
-    let _ = inode.layout.check();
+    let _ = inode.layout().check();
 }
 
 pub(crate) fn inode_stat(raw: &[u8]) {
@@ -186,7 +186,8 @@ pub(crate) fn client_reply(raw: &[u8]) {
                 Extra::Dir(dir) => {
                     assert!(matches!(op, Op::READDIR | Op::LSSNAP));
                     frag_is_sane(dir.frag.frag);
-                    for entry in &dir.entries {
+                    assert!(dir.entries().count() <= dir.count);
+                    for entry in dir.entries().map_while(Result::ok) {
                         inode_is_sane(&entry.inode, hash);
                         assert!(!entry.name.is_empty() && !entry.name.contains(&b'/'));
                     }
