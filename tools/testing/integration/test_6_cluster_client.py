@@ -118,6 +118,8 @@ def test_request_timeout(t):
 
 def test_damaged_bytes(t):
     """What the network damages is noticed: the connection is reset, and content is right."""
+    if t.run("test -e /proc/self/ns/net").status:
+        t.skip("the kernel has no network namespaces")
     want = json.load(open(t.manifest))
     files = [n for n, d in want.items() if "sha256" in d and 1 << 16 <= d["size"] <= 5 << 20][:6]
     ports = {int(re.search(r"v2:[\d.]+:(\d+)", json.dumps(a))[1]) if isinstance(a, str) else
