@@ -445,5 +445,6 @@ impl MdsHooks for FsClient {
     fn tick(&self) {
         self.recover_if_shut_out();
         self.look_at_delayed();
+        self.forget_realms();
     }
 }

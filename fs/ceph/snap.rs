@@ -2,8 +2,14 @@
 //! Snap realms: which snapshots exist, as far as inodes of this client are concerned.
 //!
 //! For reading they are kept to be told to a restarted server, which then says what
-//! has changed.
-use kernel::{new_mutex, prelude::*, rbtree::RBTree, sync::Mutex};
+//! has changed. Realms that no capability belongs to any more are forgotten, some ticks
+//! later ([`FsClient::forget_realms`]).
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::{RBTree, RBTreeNode},
+    sync::Mutex,
+};
 use kernel_ext::pr_err_ratelimited;
 
 use ceph_core::messenger::Incoming;
@@ -23,13 +29,85 @@ struct Realm {
     parent_since: u64,
     snaps: KVec<u64>,
     prior_parent_snaps: KVec<u64>,
+    /// How often nothing was found to belong to it since it was last heard of.
+    unused: u8,
+}
+
+/// So many realms are never too many.
+const FEW: usize = 64;
+
+/// A realm goes when it was unused so often in succession: a reply tells of a realm
+/// before the capability is there that belongs to it.
+const UNUSED: u8 = 2;
+
+struct Realms {
+    tree: RBTree<u64, Realm>,
+    len: usize,
+    /// With more than that it is time to look which are used.
+    enough: usize,
+}
+
+impl Realms {
+    fn new() -> Self {
+        Self {
+            tree: RBTree::new(),
+            len: 0,
+            enough: FEW,
+        }
+    }
+
+    fn insert(&mut self, ino: u64, realm: Realm) -> Result {
+        let node = RBTreeNode::new(ino, realm, GFP_KERNEL)?;
+        if self.tree.insert(node).is_none() {
+            self.len = self.len.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Counts for each whether it is unused, until it is [marked](Self::mark).
+    fn begin(&mut self) {
+        for (_, realm) in self.tree.iter_mut() {
+            realm.unused = realm.unused.saturating_add(1);
+        }
+    }
+
+    /// Something belongs to the realm, and so to those that it is in.
+    fn mark(&mut self, mut ino: u64) {
+        while let Some(realm) = self.tree.get_mut(&ino) {
+            // Those above have been marked with it.
+            if realm.unused == 0 {
+                return;
+            }
+            realm.unused = 0;
+            ino = realm.parent;
+        }
+    }
+
+    /// Forgets what was unused for long enough.
+    fn end(&mut self) {
+        let mut waiting = false;
+        let mut next = self.tree.cursor_front_mut();
+        while let Some(cursor) = next {
+            let (_, realm) = cursor.current();
+            if realm.unused >= UNUSED {
+                next = cursor.remove_current().0;
+                self.len = self.len.saturating_sub(1);
+            } else {
+                waiting |= realm.unused > 0;
+                next = cursor.move_next();
+            }
+        }
+        if !waiting {
+            self.enough = self.len.saturating_mul(2).max(FEW);
+        }
+    }
 }
 
 /// All snap realms that are known, by the inode they begin at.
 #[pin_data]
 pub(crate) struct SnapRealms {
     #[pin]
-    realms: Mutex<RBTree<u64, Realm>>,
+    realms: Mutex<Realms>,
 }
 
 fn numbers(from: ceph_fs_proto::wire::snap::Numbers<'_>) -> Result<KVec<u64>> {
@@ -44,7 +122,7 @@ impl SnapRealms {
     /// None.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            realms <- new_mutex!(RBTree::new(), "ceph::SnapRealms::realms"),
+            realms <- new_mutex!(Realms::new(), "ceph::SnapRealms::realms"),
         })
     }
 
@@ -56,8 +134,9 @@ impl SnapRealms {
     pub(crate) fn update(&self, trace: &SnapTrace<'_>) -> Result {
         for new in &trace.0 {
             let mut realms = self.realms.lock();
-            if let Some(old) = realms.get_mut(&new.ino) {
+            if let Some(old) = realms.tree.get_mut(&new.ino) {
                 old.parent = new.parent;
+                old.unused = 0;
                 if new.seq > old.seq {
                     old.snaps = numbers(new.snaps)?;
                     old.prior_parent_snaps = numbers(new.prior_parent_snaps)?;
@@ -74,14 +153,15 @@ impl SnapRealms {
                 parent_since: new.parent_since,
                 snaps: numbers(new.snaps)?,
                 prior_parent_snaps: numbers(new.prior_parent_snaps)?,
+                unused: 0,
             };
-            realms.try_create_and_insert(new.ino, realm, GFP_KERNEL)?;
+            realms.insert(new.ino, realm)?;
         }
         Ok(())
     }
 
     fn set_parent(&self, ino: u64, parent: u64) {
-        if let Some(realm) = self.realms.lock().get_mut(&ino) {
+        if let Some(realm) = self.realms.lock().tree.get_mut(&ino) {
             realm.parent = parent;
         }
     }
@@ -90,7 +170,7 @@ impl SnapRealms {
     pub(crate) fn records(&self) -> Result<KVec<RealmRecord>> {
         let realms = self.realms.lock();
         let mut records = KVec::new();
-        for (ino, realm) in realms.iter() {
+        for (ino, realm) in realms.tree.iter() {
             let record = RealmRecord {
                 ino: *ino,
                 seq: realm.seq,
@@ -100,9 +180,31 @@ impl SnapRealms {
         }
         Ok(records)
     }
+
+    fn are_many(&self) -> bool {
+        let realms = self.realms.lock();
+        realms.len > realms.enough
+    }
 }
 
 impl FsClient {
+    /// Forgets realms that nothing belongs to, if there are many. Looks at all
+    /// capabilities then.
+    pub(crate) fn forget_realms(&self) {
+        if !self.realms.are_many() {
+            return;
+        }
+        self.realms.realms.lock().begin();
+        self.mdsc.for_each_session(|session| {
+            self.for_each_cap(session, |inode| {
+                let realm = inode.data().state().realm;
+                self.realms.realms.lock().mark(realm);
+                true
+            });
+        });
+        self.realms.realms.lock().end();
+    }
+
     /// CLIENT_SNAP: snapshots came or went, or a realm was split.
     pub(crate) fn snap_message(&self, msg: &Incoming) -> Result {
         let snap = ClientSnap::decode(&msg.front)?;
@@ -142,6 +244,87 @@ impl FsClient {
             state.dir.rctime = quota.rctime;
             state.quota = quota.quota;
         }
+        Ok(())
+    }
+}
+
+#[kunit_tests(ceph_snap)]
+mod tests {
+    use super::*;
+
+    fn realms(parents: &[(u64, u64)]) -> Result<Realms> {
+        let mut realms = Realms::new();
+        for (ino, parent) in parents {
+            let realm = Realm {
+                seq: 1,
+                parent: *parent,
+                created: 0,
+                parent_since: 0,
+                snaps: KVec::new(),
+                prior_parent_snaps: KVec::new(),
+                unused: 0,
+            };
+            realms.insert(*ino, realm)?;
+        }
+        Ok(realms)
+    }
+
+    fn pass(realms: &mut Realms, used: &[u64]) -> KVec<u64> {
+        realms.begin();
+        for ino in used {
+            realms.mark(*ino);
+        }
+        realms.end();
+        let mut left = KVec::new();
+        for (ino, _) in realms.tree.iter() {
+            assert!(left.push(*ino, GFP_KERNEL).is_ok());
+        }
+        assert_eq!(left.len(), realms.len);
+        left
+    }
+
+    #[test]
+    fn unused_realms_go_at_the_second_pass() -> Result {
+        // 1 is in none, 2 and 3 in it, 4 in 3.
+        let mut realms = realms(&[(1, 0), (2, 1), (3, 1), (4, 3)])?;
+        assert_eq!(&pass(&mut realms, &[4])[..], &[1, 2, 3, 4]);
+        assert_eq!(&pass(&mut realms, &[4])[..], &[1, 3, 4]);
+        assert_eq!(&pass(&mut realms, &[])[..], &[1, 3, 4]);
+        assert_eq!(&pass(&mut realms, &[3, 3, 7])[..], &[1, 3]);
+        assert_eq!(&pass(&mut realms, &[])[..], &[1, 3]);
+        assert!(pass(&mut realms, &[]).is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn realms_that_are_in_each_other_end_nothing() -> Result {
+        let mut realms = realms(&[(1, 2), (2, 1)])?;
+        for _ in 0..3 {
+            assert_eq!(&pass(&mut realms, &[1])[..], &[1, 2]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_look_is_due_when_there_are_twice_as_many() -> Result {
+        let mut realms = Realms::new();
+        for ino in 1..=200 {
+            let mut one = self::realms(&[(ino, 0)])?;
+            let realm = one.tree.remove(&ino).ok_or(EINVAL)?;
+            realms.insert(ino, realm)?;
+        }
+        let all: KVec<u64> = {
+            let mut all = KVec::new();
+            for ino in 1..=200 {
+                all.push(ino, GFP_KERNEL)?;
+            }
+            all
+        };
+        assert_eq!(realms.enough, FEW);
+        pass(&mut realms, &all[..100]);
+        assert_eq!(realms.enough, FEW);
+        pass(&mut realms, &all[..100]);
+        assert_eq!((realms.len, realms.enough), (100, 200));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import subprocess
 import time
 
 from run import M
@@ -202,3 +203,25 @@ def test_random_tree(t):
     out = t.run(f"python3 /lab/src/tools/testing/cluster/verify.py /lab/run/random.json {M}/random-tree", 120)
     t.check(out.status == 0, f"seed {seed}: {out.out[-3000:]}")
     t.umount()
+
+
+def test_many_snap_realms(t):
+    """Each directory with a quota is a realm. Those that are not in use are forgotten, and
+    known again when they are used."""
+    folder = f"{t.fuse.path}/realms"
+    for i in range(400):
+        os.makedirs(f"{folder}/{i}")
+        os.setxattr(f"{folder}/{i}", "ceph.quota.max_files", b"1000")
+        open(f"{folder}/{i}/f", "w").close()
+    t.ensure_mounted()
+    for _ in range(3):
+        t.ok(f"ls -lR {M}/realms >/dev/null")
+        t.drop_caches()
+        # Two looks, five seconds apart.
+        time.sleep(11)
+    for m in [x["name"] for x in t.cluster.mon_json("status")["fsmap"]["by_rank"]]:
+        t.cluster.restart(f"mds.{m}")
+    t.equal(int(t.ok(f"ls -lR {M}/realms | grep -c ' f$'", 120)), 400, "files")
+    t.cluster.wait_health()
+    t.umount()
+    subprocess.run(["rm", "-rf", folder], check=True)
