@@ -36,7 +36,9 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use kernel::error::{from_result, to_result};
 use kernel::ffi::{c_int, c_uint};
+use kernel::fs::LocalFile;
 use kernel::prelude::*;
+use kernel::sync::aref::ARef;
 use kernel::types::{ForeignOwnable, Opaque};
 
 /// `SEEK_SET` of lseek(2): from the start.
@@ -453,7 +455,8 @@ pub trait Operations: Sized + 'static {
 ///
 /// # Invariants
 ///
-/// `vmf` is a fault in an area that maps an open file, which the kernel waits for.
+/// `vmf` is a fault in an area that maps an open file, which the kernel waits for. The area
+/// itself may go as soon as the page is given.
 pub struct Fault<'a> {
     vmf: *mut bindings::vm_fault,
     done: &'a Cell<Option<bindings::vm_fault_t>>,
@@ -687,8 +690,13 @@ impl<O: Operations> Vtable<O> {
     ///
     /// For the table of operations alone: the caller keeps what C asks of one of `fault`.
     unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
-        // SAFETY: The caller's obligation.
-        let file = unsafe { Self::mapped(vmf) };
+        // The lock of the memory map may be dropped while the page is read, and with the map
+        // the file may go.
+        // SAFETY: The area holds the file until then. Its position is not used.
+        let file = unsafe { LocalFile::from_raw_file((*(*vmf).__bindgen_anon_1.vma).vm_file) };
+        let held = ARef::from(file);
+        // SAFETY: It is open as long as it is held, and has the operations of `O`: see `mapped`.
+        let file = unsafe { OpenFile::from_raw(held.as_ptr()) };
         let done = Cell::new(None);
         // INVARIANT: The caller's obligation.
         let result = O::fault(file, Fault { vmf, done: &done });
