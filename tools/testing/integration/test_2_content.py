@@ -17,15 +17,18 @@ def test_everything_as_written(t):
 
 
 def test_again_from_the_cache(t):
+    t.ensure_mounted()
     t.ok(VERIFY, 300)
 
 
 def test_again_with_cold_caches(t):
+    t.ensure_mounted()
     t.drop_caches()
     t.ok(VERIFY, 300)
 
 
 def test_find_and_ls(t):
+    t.ensure_mounted()
     n = len(json.load(open(t.manifest)))
     t.equal(int(t.ok(f"find {M} -print0 | tr -dc '\\0' | wc -c")), n, "entries that find sees")
     t.ok(f"ls -lR {M} >/dev/null")
@@ -34,6 +37,7 @@ def test_find_and_ls(t):
 
 
 def test_readdir_types_and_positions(t):
+    t.ensure_mounted()
     t.drop_caches()
     t.python(f"""
 import os, stat
@@ -72,6 +76,7 @@ assert name() == seen[0][1]
 
 
 def test_random_reads(t):
+    t.ensure_mounted()
     script = f"{HERE}/in_guest/preads.py"
     want = subprocess.run(["python3", script, "7", "100"] + [f"{t.fuse.path}/{f}" for f in FILES],
                           capture_output=True, text=True, check=True).stdout
@@ -82,6 +87,7 @@ def test_random_reads(t):
 
 
 def test_parallel_readers(t):
+    t.ensure_mounted()
     t.drop_caches()
     jobs = [t.g.spawn(f"cd {M} && sha256sum {' '.join(FILES)} && find tree -type f | xargs sha256sum | sort")
             for _ in range(6)]
@@ -90,6 +96,7 @@ def test_parallel_readers(t):
 
 
 def test_mmap(t):
+    t.ensure_mounted()
     t.drop_caches()
     t.python(f"""
 import hashlib, json, mmap
@@ -104,6 +111,7 @@ with open("{M}/sizes/64MiB", "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT
 
 
 def test_direct_read(t):
+    t.ensure_mounted()
     t.drop_caches()
     r = t.run(f"dd if={M}/sizes/4194304 iflag=direct bs=1M 2>/tmp/e | sha256sum; cat /tmp/e")
     want = json.load(open(t.manifest))["sizes/4194304"]["sha256"]
@@ -111,6 +119,7 @@ def test_direct_read(t):
 
 
 def test_other_ways_to_read(t):
+    t.ensure_mounted()
     t.python(f"""
 import hashlib, json, os
 want = json.load(open("/lab/run/manifest.json"))
@@ -142,12 +151,14 @@ assert os.pread(fd, 10, size - 3) != b""
 
 
 def test_statfs(t):
+    t.ensure_mounted()
     out = t.ok(f"stat -f -c '%T %s %l' {M}").split()
     t.equal(out, ["ceph", "4194304", "255"], "type, block size, name length")
     t.ok(f"df {M}; df -i {M}")
 
 
 def test_permissions(t):
+    t.ensure_mounted()
     user = "setpriv --reuid 1234 --regid 1234 --clear-groups"
     for f, good in (("modes/644", True), ("modes/600", False), ("modes/0", False), ("modes/777", True)):
         r = t.run(f"{user} cat {M}/{f}")
@@ -157,6 +168,7 @@ def test_permissions(t):
 
 
 def test_errors(t):
+    t.ensure_mounted()
     t.python(f"""
 import errno, os
 def fails(e, f, *a):
@@ -213,6 +225,7 @@ assert not os.access(m + "sizes/1", os.W_OK)
 
 
 def test_remount_ro(t):
+    t.ensure_mounted()
     # Not with mount(8): it would send secret=<hidden>, which no client can parse.
     t.python(f"""
 import ctypes
@@ -236,6 +249,7 @@ assert len(os.pread(fd, 100, (1 << 36) - 50)) == 50
 
 
 def test_exec_from_it(t):
+    t.ensure_mounted()
     import os
     import shutil
     shutil.copy("/usr/bin/busybox", f"{t.fuse.path}/busybox")
