@@ -136,7 +136,7 @@ fn note(inode: &Inode<CephFs>, state: &mut State, change: Change) -> Option<Arc<
     if inode.is_dir() {
         return inode.data().names_changed(state, change);
     }
-    if pages::age(change) && has_pages(inode) {
+    if pages::age(change) && has_pages(inode) && !state.has_inline_data() {
         state.doubts.raise();
     }
     None
@@ -265,7 +265,8 @@ impl FsClient {
     fn tell(&self, session: &Arc<Session>, inode: &Inode<CephFs>, all: bool) -> Result {
         let info = inode.data();
         let due = |state: &State| {
-            let cached = state.doubts.any() || has_pages(inode) && state.caps.has(Caps::FILE_CACHE);
+            let cached = !state.has_inline_data()
+                && (state.doubts.any() || has_pages(inode) && state.caps.has(Caps::FILE_CACHE));
             state.caps.due(session.rank, inode.is_dir(), cached, all)
         };
         loop {

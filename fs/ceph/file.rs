@@ -4,6 +4,9 @@
 //! A read holds Fr. With Fc it goes through the page cache. Without Fc another client may
 //! be writing: then nothing is kept, and the size is asked for first. A mapped page that is
 //! touched then is as new as the touch, and is dropped some seconds later.
+//!
+//! Content that is kept with the inode is asked for with no capability held and no page
+//! locked that somebody may want back: the server may wait for that before it answers.
 use kernel::prelude::*;
 use kernel_ext::fs::{
     file::{self, Fault, OpenFile, Opening, ReadIter, SpliceRead},
@@ -28,6 +31,27 @@ fn caps(inode: &Inode<CephFs>, wait: bool) -> Result<CapRef> {
     }
 }
 
+/// Reads content that is kept with the inode; None if it is not any more.
+fn read_inline(inode: &Inode<CephFs>, io: &mut ReadIter<'_>) -> Result<Option<usize>> {
+    if io.is_nowait() {
+        return Err(EAGAIN);
+    }
+    let data = inode.super_block().data().inline_data(inode.key().ino)?;
+    let Some(data) = data else { return Ok(None) };
+    let pos = usize::try_from(io.pos())?;
+    let size = usize::try_from(inode.size())?;
+    let data = data.get(..size).unwrap_or(&data);
+    let rest = data.get(pos..).unwrap_or_default();
+    let mut done = io.copy(rest);
+    if done == rest.len() {
+        done = done.saturating_add(io.zero(size.saturating_sub(data.len().max(pos))));
+    }
+    if done == 0 && pos < size && !io.is_empty() {
+        return Err(EFAULT);
+    }
+    Ok(Some(done))
+}
+
 #[vtable]
 impl file::Operations for FileOps {
     type Fs = CephFs;
@@ -45,6 +69,11 @@ impl file::Operations for FileOps {
 
     fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
         let inode = file.inode();
+        if inode.data().has_inline_data() && inode.key().is_head() {
+            if let Some(read) = read_inline(inode, &mut io)? {
+                return Ok(read);
+            }
+        }
         let wait = !io.is_nowait();
         let mut held = caps(inode, wait)?;
         if !held.got().contains(Caps::FILE_CACHE) {
@@ -67,6 +96,9 @@ impl file::Operations for FileOps {
     }
 
     fn splice_read(file: &OpenFile<Self>, io: SpliceRead<'_>) -> Result<usize> {
+        if file.inode().data().has_inline_data() {
+            return io.copied();
+        }
         let caps = caps(file.inode(), true)?;
         if caps.got().contains(Caps::FILE_CACHE) {
             return io.from_page_cache();
@@ -79,6 +111,11 @@ impl file::Operations for FileOps {
 
     fn fault(file: &OpenFile<Self>, fault: Fault<'_>) -> Result {
         let inode = file.inode();
+        if inode.data().has_inline_data() {
+            fault.read_anew()?;
+            inode.super_block().data().page_is_unsure(inode);
+            return Ok(());
+        }
         // The size is not asked for: that may bring Fc and take it away again, and all pages
         // with it, but a task may need two of them at once to get on.
         let held = caps(inode, true)?;

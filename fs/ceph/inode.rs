@@ -332,7 +332,7 @@ impl InodeInfo {
     /// Whether pages of the page cache may be used as they are. Does not sleep.
     pub(crate) fn may_use_cache(&self) -> bool {
         let state = self.state.lock();
-        !state.doubts.any() && state.caps.has(Caps::FILE_CACHE)
+        !state.doubts.any() && state.caps.has(Caps::FILE_CACHE) && !state.has_inline_data()
     }
 
     /// How the file is cut into objects, and their RADOS namespace.

@@ -245,6 +245,21 @@ impl ReadIter<'_> {
         self.outcome.note(ret)
     }
 
+    /// Gives bytes; returns how many of them there was room for and could be stored.
+    pub fn copy(&mut self, bytes: &[u8]) -> usize {
+        let bytes = bytes.get(..self.len()).unwrap_or(bytes);
+        // SAFETY: By the invariant; as many bytes are readable.
+        let done = unsafe {
+            let done = bindings::_copy_to_iter(bytes.as_ptr().cast(), bytes.len(), self.iter);
+            (*self.iocb).ki_pos = (*self.iocb).ki_pos.saturating_add(done as i64);
+            done
+        };
+        self.outcome
+            .given
+            .set(self.outcome.given.get().saturating_add(done));
+        done
+    }
+
     /// Gives up to `bytes` zeros; returns how many there was room for.
     pub fn zero(&mut self, bytes: usize) -> usize {
         // SAFETY: By the invariant.

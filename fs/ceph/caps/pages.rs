@@ -10,7 +10,8 @@
 //!
 //! A mapping brings in a page even without Fc, while another client writes. That is no use
 //! of Fc: whoever touches such pages would bring them back again and again, and others would
-//! wait for ever. They are read anew by each fault, and go some seconds later.
+//! wait for ever. They are read anew by each fault, and go some seconds later. So are and do
+//! all pages of a file whose content is kept with its inode.
 use kernel::prelude::*;
 use kernel_ext::fs::Inode;
 

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import time
 
 from run import M
 
@@ -209,6 +210,19 @@ def test_inline_data(t):
         want["f100"] += os.urandom(9000)
         with open(f"{d}/f100", "ab") as f:
             f.write(want["f100"][100:])
+        compare()
+        # Whoever reads waits for the servers, which wait for what the reader holds.
+        job = t.g.spawn(f"while ! [ -e /lab/run/enough ]; do cat {g}/f1 {g}/f4000 >/dev/null || exit 1; done")
+        for _ in range(20):
+            start = time.monotonic()
+            for name in "f1", "f4000":
+                want[name] = os.urandom(len(want[name]))
+                with open(f"{d}/{name}", "r+b") as f:
+                    f.write(want[name])
+            t.check(time.monotonic() - start < 20, f"two writes took {time.monotonic() - start:.1f} s")
+        open(f"{t.g.dir}/enough", "w").close()
+        t.equal(job.wait(60).status, 0, "the reader")
+        os.unlink(f"{t.g.dir}/enough")
         compare()
     finally:
         t.cluster.ceph("fs", "set", "cephfs", "inline_data", "false", sure)
