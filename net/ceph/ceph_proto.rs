@@ -74,6 +74,8 @@ pub mod machine {
     pub mod osd_target;
     #[path = "../machine/osd_target_tests.rs"]
     mod osd_target_tests;
+    #[path = "../machine/placements.rs"]
+    pub mod placements;
     #[path = "../machine/subs.rs"]
     pub mod subs;
 }

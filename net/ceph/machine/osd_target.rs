@@ -15,6 +15,7 @@
 //! OSDs, or who is primary, changes), so whoever waits has to send again.
 use kernel::prelude::*;
 
+use super::placements::UpActing;
 use crate::crush::placement::{is_split, OsdSet, NO_OSD};
 use crate::wire::osd::{flag, SpgId, NO_SNAP};
 use crate::wire::osd_backoff::HObject;
@@ -106,6 +107,8 @@ pub struct Context<'a> {
     pub barrier: u32,
     /// Picks the position of a replica of the set to read from.
     pub pick: &'a dyn Fn(&OsdMap, &OsdSet) -> usize,
+    /// Where a group is: [`OsdMap::pg_to_up_acting`], or what is remembered of that.
+    pub place: &'a dyn Fn(&OsdMap, &Pool, PgId) -> UpActing,
 }
 
 /// Where a request goes.
@@ -270,7 +273,7 @@ impl Target {
         self.paused = paused;
 
         let hash = pool.hash_object(&self.namespace, self.object());
-        let (up, acting) = map.pg_to_up_acting(pool, hash);
+        let (up, acting) = (context.place)(map, pool, hash);
         let changed = match self.interval {
             None => true,
             Some(old) => {

@@ -296,6 +296,7 @@ mod tests {
     const NEVER: Context<'_> = Context {
         barrier: 0,
         pick: &|_, _| 0,
+        place: &OsdMap::pg_to_up_acting,
     };
 
     fn target(pool: i64, flags: u32) -> Target {

@@ -43,8 +43,10 @@ use kernel_ext::{
 
 use ceph_proto::crush::placement::OsdSet;
 use ceph_proto::machine::osd_target::{Context, Outcome};
+use ceph_proto::machine::placements::{Placements, UpActing};
 use ceph_proto::wire::osd::flag;
 use ceph_proto::wire::osdmap::{flags, OsdMap};
+use ceph_proto::wire::osdmap_pool::{PgId, Pool};
 use ceph_proto::wire::types::{EntityName, EntityType};
 
 use crate::events::Events;
@@ -91,6 +93,9 @@ pub struct OsdClient {
     /// Inodes whose reads up to a tid nobody wants any more, for the worker.
     #[pin]
     given_up: SpinLock<KVec<(u64, u64)>>,
+    /// Where placement groups are. A leaf.
+    #[pin]
+    placements: SpinLock<Placements>,
     /// All sessions shall be opened anew.
     reopen: Atomic<bool>,
     #[pin]
@@ -122,6 +127,7 @@ impl OsdClient {
     ) -> Result<Arc<Self>> {
         let queue = QUEUE.get().ok_or(ENODEV)?;
         let homeless = Session::new(HOMELESS, None)?;
+        let placements = Placements::new()?;
         let shared = Shared {
             map: None,
             sessions: RBTree::new(),
@@ -142,6 +148,7 @@ impl OsdClient {
                 shared <- new_spinlock!(shared, "ceph::OsdClient::shared"),
                 maps <- new_mutex!(KVVec::new(), "ceph::OsdClient::maps"),
                 given_up <- new_spinlock!(KVec::new(), "ceph::OsdClient::given_up"),
+                placements <- new_spinlock!(placements, "ceph::OsdClient::placements"),
                 reopen: Atomic::new(false),
                 worker <- new_delayed_task!(queue, "ceph_osd_worker"),
             }),
@@ -336,12 +343,24 @@ impl OsdClient {
         })
     }
 
+    /// Where a placement group is, without asking CRUSH for what is known.
+    fn up_acting(&self, map: &OsdMap, pool: &Pool, hash: PgId) -> UpActing {
+        let pg = pool.pg(hash);
+        let known = self.placements.lock().get(map.epoch, pg);
+        known.unwrap_or_else(|| {
+            let found = map.pg_to_up_acting(pool, hash);
+            self.placements.lock().put(map.epoch, pg, &found);
+            found
+        })
+    }
+
     /// Brings a request's target up to the current map.
     fn update_target(&self, req: &OsdRequest, map: &OsdMap) -> Outcome {
         let pick = |map: &OsdMap, acting: &OsdSet| self.pick_replica(map, acting);
         let context = Context {
             barrier: self.barrier(),
             pick: &pick,
+            place: &|map, pool, hash| self.up_acting(map, pool, hash),
         };
         req.state.lock().target.update(map, &context)
     }

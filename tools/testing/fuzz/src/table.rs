@@ -99,7 +99,7 @@ pub const TARGETS: &[Target] = targets! {
     machines::auth::auth_client, 512: "machine::auth";
     machines::mon::hunt, 256: "machine::hunt";
     machines::mon::subs, 256: "machine::subs";
-    machines::osd_target::osd_target, 128: "machine::osd_target";
+    machines::osd_target::osd_target, 128: "machine::osd_target" "machine::placements";
     machines::session::mds_session, 256: "machine::session";
     machines::session::reconnect, 512: "reconnect::Reconnect::cap" "reconnect::Reconnect::finish";
     machines::caps::caps, 512: "machine::caps";

@@ -3,11 +3,13 @@
 use crate::harness::{run_events, Events};
 use ceph_proto::crush::placement::NO_OSD;
 use ceph_proto::machine::osd_target::{Context, ObjectName, Outcome, Target};
+use ceph_proto::machine::placements::Placements;
 use ceph_proto::wire::encode::Encoder;
 use ceph_proto::wire::osd::flag;
 use ceph_proto::wire::osdmap::{flags, osd_state, OsdMap};
 use ceph_proto::wire::osdmap_pool::PgId;
 use ceph_proto::wire::types::{AddrVec, EntityAddr};
+use core::cell::RefCell;
 use kernel::prelude::*;
 
 const OSDS: u16 = 4;
@@ -146,10 +148,17 @@ fn map(plan: &Plan) -> Result<OsdMap> {
     OsdMap::decode(e.as_slice())
 }
 
-fn step(target: &mut Target, map: &OsdMap, barrier: u32, pick: usize) {
+fn step(target: &mut Target, map: &OsdMap, known: &RefCell<Placements>, barrier: u32, pick: usize) {
     let context = Context {
         barrier,
         pick: &|_, set| pick % set.as_slice().len().max(1),
+        place: &|map, pool, hash| {
+            let found = map.pg_to_up_acting(pool, hash);
+            let before = known.borrow().get(map.epoch, pool.pg(hash));
+            assert!(before.is_none_or(|before| before == found));
+            known.borrow_mut().put(map.epoch, pool.pg(hash), &found);
+            found
+        },
     };
     let was_paused = target.paused;
     let outcome = target.update(map, &context);
@@ -200,6 +209,7 @@ fn run(e: &mut Events<'_>) -> Result {
     }
     let object = ObjectName::of_file(0x1_0000 | u64::from(e.u8()), u64::from(kind >> 4));
     let mut target = Target::new(base, KVec::new(), object, wants);
+    let known = RefCell::new(Placements::new()?);
     let mut barrier = 0;
     while e.more() {
         let (op, detail) = (e.u8(), e.u8());
@@ -232,7 +242,8 @@ fn run(e: &mut Events<'_>) -> Result {
             _ => plan.pool_flags = u64::from(detail & 3),
         }
         plan.epoch += 1;
-        step(&mut target, &map(&plan)?, barrier, usize::from(detail >> 4));
+        let pick = usize::from(detail >> 4);
+        step(&mut target, &map(&plan)?, &known, barrier, pick);
     }
     Ok(())
 }
