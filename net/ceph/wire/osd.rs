@@ -5,7 +5,7 @@ use core::fmt;
 use kernel::prelude::*;
 
 use super::decode::Decoder;
-use super::encode::Encoder;
+use super::encode::{Encoder, Writer};
 use super::osdmap_pool::PgId;
 use super::types::{Fsid, Timespec};
 use crate::errno::ebadmsg;
@@ -80,12 +80,23 @@ impl SpgId {
 
     /// Adds 24 bytes.
     pub fn encode(&self, e: &mut Encoder) -> Result {
-        e.versioned(1, 1, |e| {
-            self.pg.encode(e)?;
-            e.bytes(&self.shard.to_le_bytes())?;
-            Ok(())
-        })?;
+        e.bytes(&self.to_bytes())?;
         Ok(())
+    }
+
+    #[inline]
+    fn to_bytes(self) -> [u8; 24] {
+        let mut out = [0; 24];
+        let mut w = Writer::new(&mut out);
+        w.put([1, 1]);
+        w.put(18u32.to_le_bytes());
+        w.put([1]);
+        w.put(self.pg.pool.to_le_bytes());
+        w.put(self.pg.seed.to_le_bytes());
+        // The preferred OSD of old.
+        w.put((-1i32).to_le_bytes());
+        w.put(self.shard.to_le_bytes());
+        out
     }
 }
 
@@ -139,21 +150,23 @@ impl Op {
 
     fn encode(&self, e: &mut Encoder) -> Result {
         // Code, flags, a union of 28 bytes, length of the data that goes with it.
-        e.u16(self.code())?.u32(0)?;
-        match *self {
-            Self::Read {
-                offset,
-                length,
-                truncate_size,
-                truncate_seq,
-            } => e
-                .u64(offset)?
-                .u64(length)?
-                .u64(truncate_size)?
-                .u32(truncate_seq)?,
-            Self::Stat => e.bytes(&[0; 28])?,
-        };
-        e.u32(0)?;
+        let mut out = [0; Self::SIZE];
+        let mut w = Writer::new(&mut out);
+        w.put(self.code().to_le_bytes());
+        w.put([0; 4]);
+        if let Self::Read {
+            offset,
+            length,
+            truncate_size,
+            truncate_seq,
+        } = *self
+        {
+            w.put(offset.to_le_bytes());
+            w.put(length.to_le_bytes());
+            w.put(truncate_size.to_le_bytes());
+            w.put(truncate_seq.to_le_bytes());
+        }
+        e.bytes(&out)?;
         Ok(())
     }
 }
@@ -199,28 +212,43 @@ impl OsdOp<'_> {
         }
         let names = self.namespace.len().saturating_add(self.object.len());
         let mut e = Encoder::with_capacity(names.saturating_add(256))?;
-        self.spg.encode(&mut e)?;
-        e.u32(self.hash)?.u32(self.epoch)?.u32(self.flags)?;
-        // Request id (the connection says it all) and trace.
-        e.versioned(2, 2, |e| e.bytes(&[0; 21]).map(|_| ()))?;
-        e.bytes(&[0; 24])?;
-        e.u32(0)?; // client_inc
-        e.timespec(self.mtime)?;
-        e.versioned(5, 4, |e| {
-            // Without a preferred OSD, and without a key instead of the name.
-            e.i64(self.pool)?.i32(-1)?.blob(b"")?.blob(self.namespace)?;
-            Ok(())
-        })?;
+        let mut head = [0; 99];
+        let mut w = Writer::new(&mut head);
+        w.put(self.spg.to_bytes());
+        w.put(self.hash.to_le_bytes());
+        w.put(self.epoch.to_le_bytes());
+        w.put(self.flags.to_le_bytes());
+        // Request id (the connection says it all), trace and client_inc.
+        w.put([2, 2]);
+        w.put(21u32.to_le_bytes());
+        w.put([0; 21 + 24 + 4]);
+        w.put(self.mtime.sec.to_le_bytes());
+        w.put(self.mtime.nsec.to_le_bytes());
+        e.bytes(&head)?;
+        let namespace_len = u32::try_from(self.namespace.len()).map_err(|_| E2BIG)?;
+        let mut locator = [0; 26];
+        let mut w = Writer::new(&mut locator);
+        w.put([5, 4]);
+        w.put(namespace_len.checked_add(20).ok_or(E2BIG)?.to_le_bytes());
+        w.put(self.pool.to_le_bytes());
+        // Without a preferred OSD, and without a key instead of the name.
+        w.put((-1i32).to_le_bytes());
+        w.put(0u32.to_le_bytes());
+        w.put(namespace_len.to_le_bytes());
+        e.bytes(&locator)?.bytes(self.namespace)?;
         e.blob(self.object)?;
         e.u16(u16::try_from(self.ops.len()).map_err(|_| E2BIG)?)?;
         for op in self.ops {
             op.encode(&mut e)?;
         }
-        e.u64(self.snap)?;
-        e.u64(0)?.u32(0)?; // Snapshot context of a write.
-        e.u32(self.attempts)?;
+        let mut tail = [0; 32];
+        let mut w = Writer::new(&mut tail);
+        w.put(self.snap.to_le_bytes());
+        w.put([0; 12]); // Snapshot context of a write.
+        w.put(self.attempts.to_le_bytes());
         // Features of the client: 0 for those of the connection.
-        e.u64(0)?;
+        w.put([0; 8]);
+        e.bytes(&tail)?;
         Ok(e.into_vec())
     }
 }
