@@ -13,7 +13,7 @@ from test_3_names import counter
 
 def other(t):
     """The file system by libcephfs, which is faster than ceph-fuse."""
-    fs = cephfs.LibCephFS(conffile=t.cluster.conf, auth_id="admin")
+    fs = cephfs.LibCephFS(conffile=t.cluster.conf, auth_id="admin", conf={"admin_socket": ""})
     fs.mount()
     return fs
 
