@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Many names, and names for long."""
+"""Many names."""
 
 import json
-import os
-import threading
 import time
 
 import cephfs
 from run import M
-from test_3_names import counter
 
 
 def other(t):
@@ -58,35 +55,3 @@ def test_recall(t):
         for name in small:
             t.cluster.ceph("config", "rm", "mds", name)
     t.equal(t.ok(f"find {M}/walk -type f | wc -l").strip(), "20000", "files afterwards")
-
-
-def test_leases_are_renewed(t):
-    """Names in a directory that another client fills are looked up once."""
-    t.ensure_mounted()
-    d, g = f"{t.fuse.path}/leases", f"{M}/leases"
-    os.makedirs(d)
-    for i in range(20):
-        open(f"{d}/n{i}", "w").close()
-    stop = threading.Event()
-
-    def fill():
-        n = 0
-        while not stop.wait(0.1):
-            n += 1
-            open(f"{d}/more{n}", "w").close()
-    th = threading.Thread(target=fill)
-    th.start()
-    try:
-        names = " ".join(f"{g}/n{i}" for i in range(20))
-        time.sleep(1)
-        t.ok(f"stat {names} >/dev/null; sleep 1; stat {names} >/dev/null")
-
-        def lookups():
-            return counter(t, "mds_server", "req_lookup_latency", "avgcount")
-        before = lookups()
-        t.ok(f"for i in $(seq 45); do stat {names} >/dev/null; sleep 1; done", 120)
-        count = lookups() - before
-    finally:
-        stop.set()
-        th.join()
-    t.check(count < 20, f"{count} lookups of 20 names in 45 s")
