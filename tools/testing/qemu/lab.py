@@ -139,10 +139,25 @@ class Guest:
         for tag, path, how in shares:
             args += ["-fsdev", f"local,id={tag},path={path},security_model=none{how}",
                      "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
-        with open(os.path.join(self.lab.run, f"{self.name}.qemu"), "wb") as log:
-            self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env={**env, "TMPDIR": "/tmp"})
         end = time.monotonic() + timeout
+        # QEMU sometimes never starts the processor: nothing is printed, nothing runs.
+        while not self._power_on(args, sock, min(end, time.monotonic() + 60 * SLOW)):
+            if time.monotonic() > end:
+                raise GuestError(f"{self.name} is not up after {timeout} s\n{self.tail()}")
+            print(f"# {self.name} does not start; once more", flush=True)
+            self.process.kill()
+            self.process.wait()
+        while not self.ready.wait(0.5):
+            self.check_alive()
+            if time.monotonic() > end:
+                raise GuestError(f"{self.name} is not up after {timeout} s\n{self.tail()}")
+        return self
+
+    def _power_on(self, args, sock, end):
+        """Starts QEMU. Whether the kernel says something before `end`."""
+        with open(os.path.join(self.lab.run, f"{self.name}.qemu"), "ab") as log:
+            self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, "TMPDIR": "/tmp"})
         self.channel = socket.socket(socket.AF_UNIX)
         while True:
             try:
@@ -151,15 +166,17 @@ class Guest:
             except OSError:
                 self.check_alive()
                 time.sleep(0.05)
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._listen, args=(self.channel, self.process), daemon=True).start()
         while not self.ready.wait(0.5):
             self.check_alive()
+            if os.path.exists(self.console) and os.path.getsize(self.console):
+                return True
             if time.monotonic() > end:
-                raise GuestError(f"{self.name} is not up after {timeout} s\n{self.tail()}")
-        return self
+                return False
+        return True
 
-    def _listen(self):
-        for line in self.channel.makefile("r", errors="replace"):
+    def _listen(self, channel, process):
+        for line in channel.makefile("r", errors="replace"):
             words = line.split()
             if words[:1] == ["ready"]:
                 self.ready.set()
@@ -168,7 +185,9 @@ class Guest:
                 if job:
                     job.status, job.ended = int(words[2]), time.monotonic()
                     job.done.set()
-        self.process.wait()
+        process.wait()
+        if process is not self.process:
+            return
         for job in list(self.jobs.values()):
             job.done.set()
 
@@ -287,12 +306,12 @@ class Guest:
         return re.findall(r"^unreferenced object.*(?:\n .*)*", out, re.M)
 
     def slab_objects(self, timeout=20):
-        """How many objects are left in each cache of the modules, after RCU has freed what
-        it is to free; for when nothing is mounted."""
+        """How many objects are left in the cache of inodes, the only one that our modules
+        make, after RCU has freed what it is to free; for when nothing is mounted."""
         end = time.monotonic() + timeout * SLOW
         while True:
             # Empty slabs and the processors' own stocks count until they are given back.
-            out = self.out("for d in /sys/kernel/slab/ceph*; do [ ! -e $d ] || "
+            out = self.out("for d in /sys/kernel/slab/ceph; do [ ! -e $d ] || "
                            "{ echo 1 >$d/shrink; echo ${d##*/} $(cat $d/objects); }; done")
             left = {w[0]: int(w[1]) for w in map(str.split, out.splitlines())}
             if not any(left.values()) or time.monotonic() > end:
