@@ -155,7 +155,9 @@ fn is_reached(when: Jiffies, now: Jiffies) -> bool {
 impl State {
     /// Whether content is kept with the inode.
     pub(crate) fn has_inline_data(&self) -> bool {
-        !matches!(self.inline_version, 0 | InodeStat::INLINE_NONE)
+        // A server that believes that we know the content leaves out that there is any: 0.
+        // Of a file without, it always says so.
+        self.inline_version != InodeStat::INLINE_NONE
     }
 }
 

@@ -27,12 +27,11 @@ def extras(folder):
     os.chmod(f"{folder}/setgid", 0o2755)
     for i in range(300):
         open(f"{folder}/a/{'x' * (i % 200)}{i}", "w").close()
-    os.link(f"{folder}/a/0", f"{folder}/a/b/c/linked")
     os.symlink("b/" * 100, f"{folder}/a/to")
     for n, ns in (("old", 0), ("first", 1), ("far", 4_000_000_000_000_000_001), ("before", -1_000_000_000)):
         open(f"{folder}/{n}", "w").close()
         os.utime(f"{folder}/{n}", ns=(ns, ns))
-    for n, size in (("1M", 1 << 20), ("hole", 1 << 39)):
+    for n, size in (("1M", 1 << 20), ("hole", 1 << 28)):
         with open(f"{folder}/{n}", "wb") as f:
             f.truncate(size)
     os.setxattr(f"{folder}/1M", "user.a", b"value")
@@ -60,7 +59,7 @@ def test_all_calls(t):
         told[client] = json.loads(t.ok(f"{LOOK} {M}", 300))
         # It has POSIX ACLs, and says so.
         told[client]["mount"] = t.mounted().split()[3].replace(",acl", "")
-        told[client]["df"] = t.ok(f"df -T {M} | tail -1 | awk '{{print $2, $3}}'")
+        told[client]["df"] = t.ok(f"df -T {M} | tail -1 | awk '{{print $2}}'")
         t.umount()
     t.ok("rmmod ceph libceph")
     t.g.load()

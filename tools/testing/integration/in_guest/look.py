@@ -115,7 +115,7 @@ def main():
                 [os.path.join(folder, n) for n in dirs if os.path.islink(os.path.join(folder, n))]:
             found[os.path.relpath(path, root).decode("utf-8", "backslashreplace")] = look(path)
     v = os.statvfs(root)
-    found["statvfs"] = {n: getattr(v, n) for n in ("f_bsize", "f_frsize", "f_blocks", "f_files", "f_ffree", "f_namemax")}
+    found["statvfs"] = {n: getattr(v, n) for n in ("f_bsize", "f_frsize", "f_namemax")}
     json.dump(found, sys.stdout)
 
 
