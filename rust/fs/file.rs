@@ -249,25 +249,22 @@ impl ReadIter<'_> {
     pub fn copy(&mut self, bytes: &[u8]) -> usize {
         let bytes = bytes.get(..self.len()).unwrap_or(bytes);
         // SAFETY: By the invariant; as many bytes are readable.
-        let done = unsafe {
-            let done = bindings::_copy_to_iter(bytes.as_ptr().cast(), bytes.len(), self.iter);
-            (*self.iocb).ki_pos = (*self.iocb).ki_pos.saturating_add(done as i64);
-            done
-        };
-        self.outcome
-            .given
-            .set(self.outcome.given.get().saturating_add(done));
-        done
+        let done =
+            unsafe { bindings::_copy_to_iter(bytes.as_ptr().cast(), bytes.len(), self.iter) };
+        self.gave(done)
     }
 
     /// Gives up to `bytes` zeros; returns how many there was room for.
     pub fn zero(&mut self, bytes: usize) -> usize {
         // SAFETY: By the invariant.
-        let done = unsafe {
-            let done = bindings::iov_iter_zero(bytes.min(self.len()), self.iter);
-            (*self.iocb).ki_pos = (*self.iocb).ki_pos.saturating_add(done as i64);
-            done
-        };
+        let done = unsafe { bindings::iov_iter_zero(bytes.min(self.len()), self.iter) };
+        self.gave(done)
+    }
+
+    /// Counts bytes that were given, and moves on by as many.
+    fn gave(&mut self, done: usize) -> usize {
+        // SAFETY: By the invariant.
+        unsafe { (*self.iocb).ki_pos = (*self.iocb).ki_pos.saturating_add(done as i64) };
         self.outcome
             .given
             .set(self.outcome.given.get().saturating_add(done));
