@@ -37,12 +37,12 @@ host-test: ## unit tests of the pure crates with cargo
 kunit: ## KUnit of both modules in QEMU, with lockdep and KASAN (SUITE=glob)
 	@tools/testing/kunit/run.sh $(SUITE)
 
-.PHONY: fuzz fuzz-corpus
 fuzz: ## fuzz targets with libFuzzer (TARGET=names, SECONDS=30 or RUNS=number for each)
 	@tools/testing/fuzz/run.sh $(if $(RUNS),-n $(RUNS),-s $(or $(SECONDS),30)) $(TARGET)
 
 fuzz-corpus: ## record real messages and make the corpus of the fuzz targets anew
 	@tools/testing/fuzz/corpus.sh
+
 test-sanitize: ## integration tests, load cycles and failing allocations on the debug kernel
 	@tools/testing/sanitize/run.sh
 
@@ -70,6 +70,5 @@ clean: ## remove what was built from this checkout (not toolbox and kernels)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: test-sanitize
-.PHONY: modules install uninstall demo test test-full bench host-test kunit fmt fmt-check clippy doc doc-test \
-	rust-analyzer clean help
+.PHONY: modules install uninstall demo test test-full bench host-test kunit fuzz fuzz-corpus test-sanitize \
+	fmt fmt-check clippy doc doc-test rust-analyzer clean help

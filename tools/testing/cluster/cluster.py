@@ -182,14 +182,16 @@ class Cluster:
     def names(self, kind=""):
         return [n for n in self.daemons if n.startswith(kind)]
 
-    def thaw_if_running(self, name):
-        if self.running(name):
-            self.thaw(name)
-
-    def all_names(self):
-        """Every daemon that should run."""
-        return [f"mon.{m}" for m in self.mon_names] + ["mgr.x"] + [f"osd.{i}" for i in self.osd_ids] + \
+    def run_all(self):
+        """Every daemon that should run does: thaws those that are stopped, starts the others."""
+        names = [f"mon.{m}" for m in self.mon_names] + ["mgr.x"] + [f"osd.{i}" for i in self.osd_ids] + \
             [f"mds.{m}" for m in self.mds_names]
+        for n in self.names():
+            self.thaw(n)
+        for n in names:
+            if not self.running(n):
+                self.daemons.pop(n, None)
+                self.start_daemon(n)
 
     def add_mon(self, name):
         """A further monitor (a to d) for a running cluster; it joins by itself."""

@@ -198,11 +198,7 @@ class Context:
 
     def healthy(self):
         """All daemons run, both ranks are active, all PGs are clean."""
-        for n in self.cluster.all_names():
-            self.cluster.thaw_if_running(n)
-            if not self.cluster.running(n):
-                self.cluster.daemons.pop(n, None)
-                self.cluster.start_daemon(n)
+        self.cluster.run_all()
         self.wait("two active ranks", lambda: self.ranks()[0] == ["up:active"] * 2, 90)
         self.cluster.wait_health(120)
 

@@ -198,13 +198,7 @@ class Context:
 
     def recover(self):
         """After a failed test: everything runs again and nothing is mounted."""
-        for n in self.cluster.names():
-            self.cluster.thaw(n)
-        for n in [f"mon.{m}" for m in self.cluster.mon_names] + ["mgr.x"] + \
-                [f"osd.{i}" for i in self.cluster.osd_ids] + [f"mds.{m}" for m in self.cluster.mds_names]:
-            if not self.cluster.running(n):
-                self.cluster.daemons.pop(n, None)
-                self.cluster.start_daemon(n)
+        self.cluster.run_all()
         self.cluster.wait_health(90)
         self.g.run("umount -a -t ceph || umount -a -f -t ceph; ! grep ' ceph ' /proc/mounts", 30, check=True)
         self.g.unload(20)
