@@ -33,27 +33,25 @@ part() {
 	count "$1" "$2"
 	printf '%6d s  %-12s %5d passed, %d failed\n' $((($(now_ms) - t0) / 1000)) "$name" "$1" "$2"
 	if [ "$2" -gt 0 ]; then
-		tail -n 40 "$log" | sed 's/^/    | /'
-		echo "    log: $log"
+		printf '%s\n    log: %s\n' "$(tail -n 40 "$log" | sed 's/^/    | /')" "$log"
 	fi
 }
 
-# together FUNCTION...: each calls part once, all at the same time: guests and clusters
-# mostly wait. What they print comes when all are done.
+# together FUNCTION...: each calls part, one after the other, all at the same time: guests
+# and clusters mostly wait.
 together() {
 	local f
 	for f; do
 		(
 			passed=0 failed=0
-			"$f" >"$LOGDIR/$f.out"
+			"$f"
 			echo "$passed $failed" >"$LOGDIR/$f.counts"
 		) &
 	done
 	wait
 	for f; do
-		cat "$LOGDIR/$f.out"
 		# shellcheck disable=SC2046
-		count $(cat "$LOGDIR/$f.counts")
+		count $(cat "$LOGDIR/$f.counts" || echo 0 1)
 	done
 }
 
@@ -83,31 +81,38 @@ as_line() {
 	awk '/^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 } END { print p + 0, f + 0 }' "$1"
 }
 
-part setup as_one "$TESTING/toolbox/build.sh"
+setup() {
+	"$TESTING/toolbox/build.sh"
+	"$TESTING/guest/build.sh"
+}
+
+# First what takes both processors on a fresh machine. Then two guests at a time.
+part setup as_one setup
 part modules as_one "$TESTING/kernel/modules.sh"
-part host-test as_cargo "$TESTING/host/run.sh" --no-fail-fast
-part fuzz as_line "$TESTING/fuzz/run.sh" -s 1 -j 2
-part oracle as_line "$TESTING/crush/oracle.sh"
-part fmt as_one "$TESTING/static/fmt.sh" --check
-part clippy as_one "$TESTING/static/clippy.sh"
-part doc-test as_one "$TESTING/doctest/run.sh"
-part rules as_one "$TESTING/static/rules.sh"
-part panics as_one "$TESTING/static/panics.sh"
 part debug-kernel as_one "$TESTING/kernel/modules.sh" -k debug
-part kunit as_kunit "$TESTING/kunit/run.sh"
-first_half() {
+one_lane() {
+	part host-test as_cargo "$TESTING/host/run.sh" --no-fail-fast
+	part oracle as_line "$TESTING/crush/oracle.sh"
+	part fmt as_one "$TESTING/static/fmt.sh" --check
+	part clippy as_one "$TESTING/static/clippy.sh"
+	part doc-test as_one "$TESTING/doctest/run.sh"
+	part rules as_one "$TESTING/static/rules.sh"
+	part panics as_one "$TESTING/static/panics.sh"
+	part fuzz as_line "$TESTING/fuzz/run.sh" -s 1 -j 2
 	part integration-1 as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh" '^[1-4]'
 }
-second_half() {
+other_lane() {
+	part kunit as_kunit "$TESTING/kunit/run.sh"
 	part integration-2 as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh" '^[^1-4]'
+	[ -n "${FULL:-}" ] || part faults as_line env QUICK=1 "$TESTING/faults/run.sh"
 }
-together first_half second_half
+rm -f "$LOGDIR"/*.counts
+together one_lane other_lane
 if [ -n "${FULL:-}" ]; then
+	# These compare times with the C client's, so each is alone.
 	part faults as_line env BESIDE=c "$TESTING/faults/run.sh"
 	part sanitize as_line env LAB_CYCLES=200 "$TESTING/sanitize/run.sh"
 	awk '/^Longest stall/, /passed, / { if (!/passed, /) print }' "$LOGDIR/faults.log"
-else
-	part faults as_line env QUICK=1 "$TESTING/faults/run.sh"
 fi
 
 echo "$passed passed, $failed failed"
