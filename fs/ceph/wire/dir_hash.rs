@@ -16,7 +16,7 @@ impl DirHash {
     pub const RJENKINS: Self = Self(STR_HASH_RJENKINS);
 
     /// Takes a `ceph_dir_layout` (8 bytes).
-    #[inline]
+    #[inline(always)]
     pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let hash = Self(d.u8()?);
         d.skip(7)?;
@@ -25,6 +25,7 @@ impl DirHash {
 
     /// The hash of a name, 32 bits; fragments use the lowest 24
     /// (`ceph_frag_value`).
+    #[inline]
     pub fn hash(self, name: &[u8]) -> u32 {
         hash_name(self.0, &[name])
     }

@@ -81,9 +81,11 @@ fn bytes<'a>(pieces: &'a [&'a [u8]]) -> impl Iterator<Item = u8> + 'a {
 /// Hash of an object's name, given in pieces (`ceph_str_hash`); all ones for a
 /// kind of hash that is not known.
 pub fn hash_name(kind: u8, pieces: &[&[u8]]) -> u32 {
-    match kind {
-        STR_HASH_LINUX => hash_name_linux(pieces),
-        STR_HASH_RJENKINS => hash_name_rjenkins(pieces),
+    match (kind, pieces) {
+        (STR_HASH_LINUX, _) => hash_name_linux(pieces),
+        // Nearly every name is in one piece.
+        (STR_HASH_RJENKINS, [name]) => hash_whole_rjenkins(name),
+        (STR_HASH_RJENKINS, _) => hash_name_rjenkins(pieces),
         _ => u32::MAX,
     }
 }
@@ -97,16 +99,21 @@ fn hash_name_linux(pieces: &[&[u8]]) -> u32 {
         .0
 }
 
+const GOLDEN: Word = Wrapping(0x9e37_79b9);
+
+/// Where a hash of a name begins.
+const START: [Word; 3] = [GOLDEN, GOLDEN, Wrapping(0)];
+
 /// Robert Jenkins' hash of 1996, <https://burtleburtle.net/bob/hash/evahash.html>.
+#[inline(never)]
 fn hash_name_rjenkins(pieces: &[&[u8]]) -> u32 {
-    let golden = Wrapping(0x9e37_79b9u32);
-    let mut state = [golden, golden, Wrapping(0)];
-    let mut length = Wrapping(0u32);
+    let mut state = START;
+    let mut length = 0usize;
     let mut tail = [0u8; BLOCK];
     let mut filled = 0usize;
     for piece in pieces {
         let mut rest = *piece;
-        length += Wrapping(u32::try_from(rest.len()).unwrap_or(u32::MAX));
+        length = length.wrapping_add(rest.len());
         while !rest.is_empty() {
             if let (0, Some((block, after))) = (filled, rest.split_first_chunk()) {
                 add_block(&mut state, block);
@@ -123,41 +130,64 @@ fn hash_name_rjenkins(pieces: &[&[u8]]) -> u32 {
             filled = filled.wrapping_add(now.len());
             if filled == BLOCK {
                 add_block(&mut state, &tail);
-                tail = [0; BLOCK];
                 filled = 0;
             }
         }
     }
-    // The lowest byte of the last word belongs to the length.
-    let [x, y, z] = words(&tail);
-    let [mut a, mut b, mut c] = state;
-    c += length;
-    a += x;
-    b += y;
-    c += z << 8;
-    mix(&mut a, &mut b, &mut c);
-    c.0
+    finish(state, length, tail.get(..filled).unwrap_or_default())
+}
+
+/// The same of a name in one piece, of which nothing has to wait.
+fn hash_whole_rjenkins(name: &[u8]) -> u32 {
+    let mut state = START;
+    let mut rest = name;
+    while let Some((block, after)) = rest.split_first_chunk() {
+        add_block(&mut state, block);
+        rest = after;
+    }
+    finish(state, name.len(), rest)
 }
 
 /// Bytes that are hashed at once.
 const BLOCK: usize = 12;
 
 #[inline(always)]
-fn words(block: &[u8; BLOCK]) -> [Word; 3] {
-    let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3] = *block;
-    [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3]]
-        .map(|bytes| Wrapping(u32::from_le_bytes(bytes)))
-}
-
-#[inline(always)]
 fn add_block(state: &mut [Word; 3], block: &[u8; BLOCK]) {
-    let [x, y, z] = words(block);
+    let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3] = *block;
+    let [x, y, z] = [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3]]
+        .map(|bytes| Wrapping(u32::from_le_bytes(bytes)));
     let [mut a, mut b, mut c] = *state;
     a += x;
     b += y;
     c += z;
     mix(&mut a, &mut b, &mut c);
     *state = [a, b, c];
+}
+
+/// The first word of what is left, as if zeros followed, and what follows it.
+#[inline(always)]
+fn take_word(bytes: &[u8]) -> (Word, &[u8]) {
+    if let Some((word, rest)) = bytes.split_first_chunk() {
+        return (Wrapping(u32::from_le_bytes(*word)), rest);
+    }
+    let bytes = bytes.iter().rev();
+    let word = bytes.fold(0, |word, byte| word << 8 | u32::from(*byte));
+    (Wrapping(word), &[])
+}
+
+/// Hashes what is left, less than a block, and the length of all.
+#[inline(always)]
+fn finish(state: [Word; 3], length: usize, rest: &[u8]) -> u32 {
+    let (x, rest) = take_word(rest);
+    let (y, rest) = take_word(rest);
+    let (z, _) = take_word(rest);
+    let [mut a, mut b, mut c] = state;
+    a += x;
+    b += y;
+    // The lowest byte of the last word belongs to the length.
+    c += (z << 8) + Wrapping(u32::try_from(length).unwrap_or(u32::MAX));
+    mix(&mut a, &mut b, &mut c);
+    c.0
 }
 
 #[kunit_tests(ceph_crush_hash)]
