@@ -195,6 +195,7 @@ impl Cursor {
         entries: impl Iterator<Item = Entry<'a>>,
     ) -> bool {
         let ino32 = dir.super_block().data().options.ino32;
+        let mut at = self.at;
         for entry in entries {
             ctx.set_pos(entry.at.0);
             let kind = EntryType::of_mode(entry.kind);
@@ -202,9 +203,10 @@ impl Cursor {
                 self.at = entry.at;
                 return true;
             }
-            self.at = entry.at.next();
-            ctx.set_pos(self.at.0);
+            at = entry.at.next();
         }
+        self.at = at;
+        ctx.set_pos(at.0);
         false
     }
 }
@@ -238,7 +240,6 @@ fn add_child(
                 dir.data().clear_complete();
                 dentry.invalidate();
             }
-            dentry.put_now();
             Ok::<_, Error>(same)
         })??;
         if added {
@@ -311,7 +312,8 @@ impl file::Operations for FileOps {
                     frag,
                     ..Cursor::new(cursor.at)
                 };
-                if cursor.emit(dir, &mut ctx, all.from(at)) {
+                let from = cursor.at;
+                if cursor.emit(dir, &mut ctx, all.from(from)) {
                     return Ok(());
                 }
                 cursor.end();

@@ -282,14 +282,15 @@ impl<T: FileSystem> Dentry<T> {
             return None;
         }
         let len = name.len() as u32;
-        let mut out = bindings::qstr::default();
         // SAFETY: The name has that length.
         let hash =
             unsafe { bindings::full_name_hash(self.as_ptr().cast(), name.as_ptr().cast(), len) };
-        out.name = name.as_ptr();
-        out.__bindgen_anon_1.__bindgen_anon_1 =
-            bindings::qstr__bindgen_ty_1__bindgen_ty_1 { hash, len };
-        Some(out)
+        Some(bindings::qstr {
+            name: name.as_ptr(),
+            __bindgen_anon_1: bindings::qstr__bindgen_ty_1 {
+                __bindgen_anon_1: bindings::qstr__bindgen_ty_1__bindgen_ty_1 { hash, len },
+            },
+        })
     }
 }
 
@@ -452,8 +453,9 @@ impl<'a, T: FileSystem> Unhashed<'a, T> {
     /// [`inode::New`]; `ELOOP` for a directory that this one is in, `ESTALE` for one whose
     /// dentry cannot be moved now.
     pub fn splice(self, inode: Option<InodeRef<T>>) -> Result<Spliced<'a, T>> {
-        // SAFETY: The dentry is unhashed and held, the directory locked.
-        let other = unsafe { splice(self.0.as_ptr(), inode)? };
+        // SAFETY: The dentry is unhashed and held, the directory locked. What it gives comes
+        // with a reference.
+        let other = unsafe { DentryRef::from_vfs(splice(self.0.as_ptr(), inode)?) };
         Ok(Spliced {
             given: self.0,
             other,
@@ -484,13 +486,15 @@ unsafe fn stable_name<'a>(dentry: *mut bindings::dentry) -> &'a [u8] {
     }
 }
 
+/// Gives null, or another dentry that is used instead, with a reference.
+///
 /// # Safety
 ///
 /// `dentry` must be of `T`, held and not hashed, with its directory locked.
 unsafe fn splice<T: FileSystem>(
     dentry: *mut bindings::dentry,
     inode: Option<InodeRef<T>>,
-) -> Result<Option<DentryRef<T>>> {
+) -> Result<*mut bindings::dentry> {
     let inode = match inode {
         Some(inode) => {
             // SAFETY: The dentry is valid.
@@ -502,12 +506,9 @@ unsafe fn splice<T: FileSystem>(
         }
         None => ptr::null_mut(),
     };
-    // SAFETY: The dentry is held and unhashed, its directory locked. It takes over the reference to the inode in any case,
-    // and returns null or a dentry with a reference.
-    unsafe {
-        let other = from_err_ptr(bindings::d_splice_alias(inode, dentry))?;
-        Ok(DentryRef::from_vfs(other))
-    }
+    // SAFETY: The dentry is held and unhashed, its directory locked. It takes over the
+    // reference to the inode in any case.
+    unsafe { from_err_ptr(bindings::d_splice_alias(inode, dentry)) }
 }
 
 /// The result of a lookup. It dereferences to the dentry that is in use now.
@@ -534,10 +535,48 @@ impl<T: FileSystem> Spliced<'_, T> {
     }
 }
 
+/// A dentry that is held while its directory is locked.
+///
+/// So the super block needs no other reference ([`DentryRef`]), and dropping it, which may
+/// sleep and evict the inode, does so in a call from the VFS.
+///
+/// # Invariants
+///
+/// It owns a reference. Its directory is locked for `'a`.
+pub struct Held<'a, T: FileSystem>(NonNull<bindings::dentry>, PhantomData<&'a Dentry<T>>);
+
+impl<T: FileSystem> Held<'_, T> {
+    /// # Safety
+    ///
+    /// `dentry` must be null, or of `T` and have a reference that the caller owns; its
+    /// directory must be locked for as long as this lives.
+    unsafe fn new(dentry: *mut bindings::dentry) -> Option<Self> {
+        // INVARIANT: The caller's obligation.
+        NonNull::new(dentry).map(|dentry| Self(dentry, PhantomData))
+    }
+}
+
+impl<T: FileSystem> Deref for Held<'_, T> {
+    type Target = Dentry<T>;
+
+    fn deref(&self) -> &Dentry<T> {
+        // SAFETY: By the invariant.
+        unsafe { Dentry::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl<T: FileSystem> Drop for Held<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours. The directory, which is locked, keeps the super block
+        // alive.
+        unsafe { bindings::dput(self.0.as_ptr()) };
+    }
+}
+
 /// A child that readdir has met.
 pub enum Child<'a, T: FileSystem> {
     /// It is in the tree.
-    Existing(DentryRef<T>),
+    Existing(Held<'a, T>),
     /// It can be added.
     InLookup(InLookup<'a, T>),
 }
@@ -546,18 +585,19 @@ pub enum Child<'a, T: FileSystem> {
 ///
 /// # Invariants
 ///
-/// It is in-lookup, which the owner of this has to end. Its directory is locked for `'a`.
-pub struct InLookup<'a, T: FileSystem>(DentryRef<T>, PhantomData<&'a ()>);
+/// It is in-lookup, which the owner of this has to end.
+pub struct InLookup<'a, T: FileSystem>(Held<'a, T>);
 
-impl<T: FileSystem> InLookup<'_, T> {
+impl<'a, T: FileSystem> InLookup<'a, T> {
     /// Puts it into the tree, as [`Unhashed::splice`] does.
     ///
     /// # Errors
     ///
     /// Those of [`Unhashed::splice`].
-    pub fn splice(self, inode: Option<InodeRef<T>>) -> Result<DentryRef<T>> {
-        // SAFETY: By the invariant it is not hashed and the directory locked.
-        let other = unsafe { splice(self.0.as_ptr(), inode)? };
+    pub fn splice(self, inode: Option<InodeRef<T>>) -> Result<Held<'a, T>> {
+        // SAFETY: By the invariants it is not hashed and the directory locked. What it gives
+        // comes with a reference.
+        let other = unsafe { Held::new(splice(self.0.as_ptr(), inode)?) };
         Ok(match other {
             Some(other) => other,
             None => {
@@ -607,23 +647,21 @@ impl<'a, T: FileSystem> DirChildren<'a, T> {
     ) -> Result<R> {
         let name = self.0.qstr(name).ok_or(EINVAL)?;
         if likely {
-            // SAFETY: The directory is held; the name is hashed for it. What it gives comes
-            // with a reference.
-            let cached =
-                unsafe { DentryRef::<T>::from_vfs(bindings::d_lookup(self.0.as_ptr(), &name)) };
+            // SAFETY: The directory is held and locked; the name is hashed for it. What it
+            // gives comes with a reference, and `f` cannot keep it longer than the lock.
+            let cached = unsafe { Held::new(bindings::d_lookup(self.0.as_ptr(), &name)) };
             if let Some(dentry) = cached {
                 return Ok(f(Child::Existing(dentry)));
             }
         }
         // SAFETY: The directory is held and locked; the name is hashed for it.
         let dentry = unsafe { from_err_ptr(bindings::d_alloc_parallel(self.0.as_ptr(), &name))? };
-        // SAFETY: It comes with a reference.
-        let dentry = unsafe { DentryRef::<T>::from_vfs(dentry) }.ok_or(ENOMEM)?;
+        // SAFETY: It comes with a reference, and `f` cannot keep it longer than the lock.
+        let dentry = unsafe { Held::new(dentry) }.ok_or(ENOMEM)?;
         // SAFETY: It is held.
         let child = if unsafe { bindings::d_in_lookup(dentry.as_ptr()) } != 0 {
-            // INVARIANT: The state was made for us, and `f` cannot keep it longer than the
-            // directory is locked.
-            Child::InLookup(InLookup(dentry, PhantomData))
+            // INVARIANT: The state was made for us.
+            Child::InLookup(InLookup(dentry))
         } else {
             Child::Existing(dentry)
         };
