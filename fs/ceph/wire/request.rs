@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `MClientRequest` (Ceph: src/messages/MClientRequest.h).
-use ceph_proto::wire::encode::Encoder;
+use ceph_proto::wire::encode::{Encoder, Writer};
 use ceph_proto::wire::types::Timespec;
 use kernel::prelude::*;
 
@@ -118,12 +118,11 @@ impl Args {
     /// Bytes of the union, with the part that newer servers know.
     const SIZE: usize = 56;
 
-    fn encode(&self, e: &mut Encoder) -> Result {
-        let end = e.len().checked_add(Self::SIZE).ok_or(EINVAL)?;
-        match *self {
-            Self::Getattr { mask } => {
-                e.u32(mask.0)?;
-            }
+    fn to_bytes(self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
+        let mut w = Writer::new(&mut out);
+        match self {
+            Self::Getattr { mask } => w.put(mask.0.to_le_bytes()),
             Self::Readdir {
                 frag,
                 max_entries,
@@ -131,8 +130,11 @@ impl Args {
                 flags,
                 offset_hash,
             } => {
-                e.u32(frag.0)?.u32(max_entries)?.u32(max_bytes)?;
-                e.u16(flags)?.u32(offset_hash)?;
+                w.put(frag.0.to_le_bytes());
+                w.put(max_entries.to_le_bytes());
+                w.put(max_bytes.to_le_bytes());
+                w.put(flags.to_le_bytes());
+                w.put(offset_hash.to_le_bytes());
             }
             Self::Open {
                 flags,
@@ -140,8 +142,11 @@ impl Args {
                 pool,
                 mask,
             } => {
-                e.u32(flags)?.u32(mode)?.u32(0)?.u32(0)?.u32(0)?;
-                e.u32(pool)?.u32(mask.0)?.u64(0)?;
+                w.put(flags.to_le_bytes());
+                w.put(mode.to_le_bytes());
+                w.put([0; 12]);
+                w.put(pool.to_le_bytes());
+                w.put(mask.0.to_le_bytes());
             }
             Self::LookupIno {
                 mask,
@@ -149,13 +154,14 @@ impl Args {
                 parent,
                 hash,
             } => {
-                e.u32(mask.0)?.u64(snapid)?.u64(parent)?.u32(hash)?;
+                w.put(mask.0.to_le_bytes());
+                w.put(snapid.to_le_bytes());
+                w.put(parent.to_le_bytes());
+                w.put(hash.to_le_bytes());
             }
             Self::None => {}
         }
-        let rest = end.saturating_sub(e.len());
-        e.bytes([0; Self::SIZE].get(..rest).unwrap_or_default())?;
-        Ok(())
+        out
     }
 }
 
@@ -170,7 +176,13 @@ pub struct FilePath<'a> {
 
 impl FilePath<'_> {
     fn encode(&self, e: &mut Encoder) -> Result {
-        e.u8(1)?.u64(self.ino)?.blob(self.path)?;
+        let len = u32::try_from(self.path.len()).map_err(|_| E2BIG)?;
+        let mut head = [1; 13];
+        let mut w = Writer::new(&mut head);
+        w.put([1]);
+        w.put(self.ino.to_le_bytes());
+        w.put(len.to_le_bytes());
+        e.array(head)?.bytes(self.path)?;
         Ok(())
     }
 }
@@ -258,23 +270,34 @@ impl ClientRequest<'_> {
             f if !f.has(Features::HAS_OWNER_UIDGID) => 2,
             _ => 3u16,
         };
-        let mut e = Encoder::with_capacity(256)?;
-        e.u16(head)?.u64(self.oldest_client_tid)?;
-        e.u32(self.mdsmap_epoch)?.u32(self.flags)?;
-        // The old counters wrap around, as the C client's do.
-        e.u8((self.num_retry & 0xff) as u8)?
-            .u8((self.num_fwd & 0xff) as u8)?;
         let releases = u16::try_from(self.releases.len()).map_err(|_| E2BIG)?;
-        e.u16(releases)?.u32(self.op.0)?;
-        e.u32(self.caller_uid)?.u32(self.caller_gid)?.u64(0)?;
-        self.args.encode(&mut e)?;
-        if head >= 2 {
-            e.u32(self.num_retry)?.u32(self.num_fwd)?;
-        }
-        if head >= 3 {
-            // The owner of what is created: nobody, as nothing is.
-            e.u32(Self::HEAD_LEN)?.u32(u32::MAX)?.u32(u32::MAX)?;
-        }
+        let mut bytes = [0; Self::HEAD_LEN as usize];
+        let mut w = Writer::new(&mut bytes);
+        w.put(head.to_le_bytes());
+        w.put(self.oldest_client_tid.to_le_bytes());
+        w.put(self.mdsmap_epoch.to_le_bytes());
+        w.put(self.flags.to_le_bytes());
+        // The old counters wrap around, as the C client's do.
+        w.put([(self.num_retry & 0xff) as u8, (self.num_fwd & 0xff) as u8]);
+        w.put(releases.to_le_bytes());
+        w.put(self.op.0.to_le_bytes());
+        w.put(self.caller_uid.to_le_bytes());
+        w.put(self.caller_gid.to_le_bytes());
+        w.put([0; 8]);
+        w.put(self.args.to_bytes());
+        // From version 2 on.
+        w.put(self.num_retry.to_le_bytes());
+        w.put(self.num_fwd.to_le_bytes());
+        // From version 3 on: the size, and the owner of what is created: nobody, as nothing is.
+        w.put(Self::HEAD_LEN.to_le_bytes());
+        w.put([0xff; 8]);
+        let len = match head {
+            1 => 98,
+            2 => 106,
+            _ => bytes.len(),
+        };
+        let mut e = Encoder::with_capacity(256)?;
+        e.bytes(bytes.get(..len).unwrap_or_default())?;
         self.path1.encode(&mut e)?;
         self.path2.encode(&mut e)?;
         for release in self.releases {
@@ -284,8 +307,8 @@ impl ClientRequest<'_> {
         for gid in self.gids {
             e.u64(u64::from(*gid))?;
         }
-        // Alternate name, fscrypt context and size.
-        e.blob(&[])?.blob(&[])?.blob(&[])?;
+        // Alternate name, fscrypt context and size: three that are empty.
+        e.array([0; 12])?;
         Ok((if head == 1 { 4 } else { 6 }, e.into_vec()))
     }
 }
@@ -355,33 +378,40 @@ mod tests {
     }
 
     #[test]
-    fn arguments_have_one_size() -> Result {
-        for args in [
-            Args::None,
-            Args::Readdir {
-                frag: Frag::ROOT,
-                max_entries: 1,
-                max_bytes: 2,
-                flags: 1,
-                offset_hash: 3,
-            },
-            Args::Open {
-                flags: 0,
-                mode: 0,
-                pool: u32::MAX,
-                mask: Caps::NONE,
-            },
-            Args::LookupIno {
-                mask: Caps::NONE,
-                snapid: 0,
-                parent: 0,
-                hash: 0,
-            },
-        ] {
-            let mut e = Encoder::new();
-            args.encode(&mut e)?;
-            assert_eq!(e.len(), Args::SIZE);
-        }
-        Ok(())
+    fn arguments() {
+        let open = Args::Open {
+            flags: 1,
+            mode: 2,
+            pool: u32::MAX,
+            mask: Caps(3),
+        };
+        let bytes = open.to_bytes();
+        let mut d = Decoder::new(&bytes);
+        assert!(matches!((d.u32(), d.u32()), (Ok(1), Ok(2))));
+        assert!(d.skip(12).is_ok());
+        assert!(matches!((d.u32(), d.u32()), (Ok(u32::MAX), Ok(3))));
+        let readdir = Args::Readdir {
+            frag: Frag::ROOT,
+            max_entries: 1,
+            max_bytes: 2,
+            flags: 1,
+            offset_hash: 3,
+        };
+        let bytes = readdir.to_bytes();
+        assert_eq!(
+            bytes.get(..20),
+            Some(&[0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 3, 0, 0, 0, 0, 0][..])
+        );
+        let lookup = Args::LookupIno {
+            mask: Caps(1),
+            snapid: 2,
+            parent: 3,
+            hash: 4,
+        };
+        let bytes = lookup.to_bytes();
+        let mut d = Decoder::new(&bytes);
+        assert!(matches!((d.u32(), d.u64()), (Ok(1), Ok(2))));
+        assert!(matches!((d.u64(), d.u32()), (Ok(3), Ok(4))));
+        assert_eq!(Args::None.to_bytes(), [0; Args::SIZE]);
     }
 }

@@ -117,7 +117,7 @@ impl Encoder {
 
     /// Adds as many bytes as the array has.
     #[inline(always)]
-    fn array<const N: usize>(&mut self, bytes: [u8; N]) -> Result<&mut Self> {
+    pub fn array<const N: usize>(&mut self, bytes: [u8; N]) -> Result<&mut Self> {
         let end = self.len.wrapping_add(N);
         if let Some(place) = self.buf.get_mut(self.len..end) {
             place.copy_from_slice(&bytes);
