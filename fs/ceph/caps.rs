@@ -28,7 +28,7 @@ use kernel_ext::{
 use ceph_core::messenger::{Incoming, Message, Parts};
 use ceph_fs_proto::{
     machine::{
-        caps::{Cap, CapSet, Change, Issuer, Mode, Removed, Update},
+        caps::{CapSet, Change, Issuer, Mode, Removed, Update},
         listing::Listing,
     },
     wire::{
@@ -51,7 +51,7 @@ use crate::{
     debugfs::CAPS_WAIT,
     fill,
     fs_client::{FsClient, Subject},
-    inode::{has_pages, Session, SessionRef, State, StateGuard},
+    inode::{has_pages, InodeInfo, Session, SessionRef, State, StateGuard},
     mds_client::{OwnedPath, FROM_MDS},
     super_block::CephFs,
 };
@@ -142,6 +142,15 @@ fn note(inode: &Inode<CephFs>, state: &mut State, change: Change) -> Option<Arc<
     None
 }
 
+/// Makes room for one more capability of an inode, unless others take it.
+fn make_room(info: &InodeInfo) -> Result {
+    let len = info.state().caps.len();
+    let room = CapSet::new_room(len)?;
+    let spare = info.state().caps.move_to(room);
+    drop(spare);
+    Ok(())
+}
+
 /// Removes a capability, and ends the lock.
 fn removed(
     inode: &Inode<CephFs>,
@@ -159,56 +168,51 @@ impl FsClient {
     // ----- adding -----
 
     /// Takes in the capability that came with an inode, and lets `also` change the
-    /// attributes under the same lock, knowing what was issued before. `room` may be empty,
-    /// or made by [`CapSet::new_room`] if it will be needed. Returns the count of dropped
-    /// names of a directory as of then.
+    /// attributes under the same lock, knowing what was issued before. Returns the count of
+    /// dropped names of a directory as of then.
     pub(crate) fn add_cap(
         &self,
         session: &Arc<Session>,
         inode: &Inode<CephFs>,
-        cap: &ReplyCap,
-        mut room: KVec<Cap<SessionRef>>,
+        cap: ReplyCap,
         also: impl FnOnce(&mut State, Caps),
     ) -> Result<u64> {
         let info = inode.data();
-        let rank = session.rank;
-        let (change, release_count) = loop {
-            let mut state = info.state();
-            let mut spare = KVec::new();
-            if !state.caps.has_room(rank) {
-                spare = state.caps.move_to(core::mem::take(&mut room));
-            }
-            if !state.caps.has_room(rank) {
-                let len = state.caps.caps().len();
-                drop(state);
-                drop(spare);
-                room = CapSet::new_room(len)?;
+        let (change, doubtful, release_count) = loop {
+            let mut guard = info.state();
+            let state = &mut *guard;
+            if !state.caps.has_room(session.rank) {
+                drop(guard);
+                make_room(&info)?;
                 continue;
             }
-            let place = match state.caps.get(rank) {
+            let place = match state.caps.get(session.rank) {
                 Some(known) => Some(known.issuer().place),
                 None => session.data.insert(inode.key().ino),
             };
             let Some(place) = place else {
-                drop(state);
+                drop(guard);
                 session.data.make_room()?;
                 continue;
             };
-            let before = state.caps.issued();
-            also(&mut state, before);
             let issuer = SessionRef {
                 session: session.clone(),
                 place,
             };
             state.realm = cap.realm;
-            let change = state.caps.add(&issuer, cap, inode.is_dir());
-            let names = note(inode, &mut state, change);
+            let change = state.caps.add(issuer, cap, inode.is_dir());
+            also(state, change.before);
+            let names = note(inode, state, change);
+            let doubtful = state.doubts.any();
             let release_count = info.release_count();
-            drop(state);
-            drop((names, spare));
-            break (change, release_count);
+            drop(guard);
+            drop(names);
+            break (change, doubtful, release_count);
         };
-        self.changed(inode, change);
+        if doubtful {
+            self.empty_cache(inode);
+        }
+        info.changed.wake_all();
         if change.check {
             self.delayed.add(inode.key().ino);
         }
@@ -242,7 +246,7 @@ impl FsClient {
             let session = {
                 let state = info.state();
                 let later = |rank: u32| after.is_none_or(|after| rank > after);
-                let issuers = state.caps.caps().iter().map(|cap| cap.issuer());
+                let issuers = state.caps.caps().map(|cap| cap.issuer());
                 issuers
                     .filter(|issuer| later(issuer.rank()))
                     .min_by_key(|issuer| issuer.rank())
@@ -499,7 +503,7 @@ impl FsClient {
             realm: caps.realm,
             flags: ReplyCap::AUTH,
         };
-        self.add_cap(session, inode, &new, KVec::new(), |_, _| {})?;
+        self.add_cap(session, inode, new, |_, _| {})?;
         let Some(peer) = caps.peer else { return Ok(()) };
         let info = inode.data();
         let removed = removed(inode, info.state(), |caps| caps.imported_from(&peer));
@@ -528,23 +532,16 @@ impl FsClient {
         let target = caps
             .peer
             .and_then(|peer| Some((self.mdsc.session(peer.mds)?, peer)));
-        let mut room = KVec::new();
         let removed = loop {
-            let mut state = info.state();
+            let state = info.state();
             let Some((to, peer)) = &target else {
                 break removed(inode, state, |set| {
                     set.export(session.rank, caps.cap_id, None)
                 });
             };
             if !state.caps.has_room(to.rank) {
-                let spare = state.caps.move_to(core::mem::take(&mut room));
-                let len = state.caps.caps().len();
-                let fits = state.caps.has_room(to.rank);
                 drop(state);
-                drop(spare);
-                if !fits {
-                    room = CapSet::new_room(len)?;
-                }
+                make_room(&info)?;
                 continue;
             }
             let known = state.caps.get(session.rank).map(|cap| cap.id());

@@ -17,17 +17,14 @@ use kernel_ext::fs::{
 };
 
 use ceph_fs_proto::{
-    machine::{
-        caps::CapSet,
-        listing::{Listing, Part},
-    },
+    machine::listing::{Listing, Part},
     wire::{
         cap_bits::Caps,
         client_caps::ClientCaps,
         frag::{Frag, FragTree},
         inode_stat::InodeStat,
         msg::seq_newer,
-        reply::{ClientReply, DirStat, Extra, ReplyDir},
+        reply::{ClientReply, DirEntry, DirStat, Extra, ReplyDir},
         request::Args,
         snap::SnapTrace,
     },
@@ -37,7 +34,7 @@ use ceph_proto::{errno::estale, wire::types::Timespec};
 use crate::{
     dentry::{Grant, Told},
     fs_client::{FsClient, Subject},
-    inode::{has_pages, DirStats, Session, State},
+    inode::{has_pages, Session, State},
     mds_client::Spec,
     super_block::CephFs,
 };
@@ -110,22 +107,18 @@ pub(crate) fn size(
     truncate_size: u64,
     size: u64,
 ) -> bool {
-    let known = u64::try_from(inode.size()).unwrap_or(0);
     let newer = seq_newer(truncate_seq, state.truncate_seq) || state.version == 0;
-    let same = truncate_seq == state.truncate_seq;
-    if newer || same && size > known {
+    if !newer && truncate_seq != state.truncate_seq {
+        return false;
+    }
+    state.truncate_seq = truncate_seq;
+    state.truncate_size = truncate_size;
+    let known = u64::try_from(inode.size()).unwrap_or(0);
+    if newer || size > known {
         let size = if inode.is_dir() { 0 } else { size };
         inode.set_size(i64::try_from(size).unwrap_or(i64::MAX));
         inode.set_blocks(size.saturating_add(511) >> 9);
     }
-    if newer || same {
-        state.truncate_size = truncate_size;
-    }
-    state.truncate_seq = if newer {
-        truncate_seq
-    } else {
-        state.truncate_seq
-    };
     newer && size < known
 }
 
@@ -178,7 +171,8 @@ pub(crate) fn from_caps(inode: &Inode<CephFs>, state: &mut State, caps: &ClientC
 /// What an inode needs from outside of its lock.
 struct Prepared {
     pool_ns: Option<Arc<KVec<u8>>>,
-    frag_tree: FragTree,
+    /// None if the directory is not split.
+    frag_tree: Option<FragTree>,
 }
 
 fn owned(bytes: &[u8]) -> Result<KVec<u8>> {
@@ -195,8 +189,8 @@ impl Prepared {
                 name => Some(Arc::new(owned(name)?, GFP_KERNEL)?),
             },
             frag_tree: match stat.splits.is_empty() {
-                true => FragTree::new(),
-                false => FragTree::from_splits(stat.splits.iter())?,
+                true => None,
+                false => Some(FragTree::from_splits(stat.splits.iter())?),
             },
         })
     }
@@ -220,13 +214,11 @@ fn from_stat(
     let of = |bits: Caps| new || gained.intersects(bits);
     let mut truncated = false;
 
-    state.change_attr = state.change_attr.max(stat.change_attr);
-    state.quota = stat.quota;
+    state.change_attr = state.change_attr.max(stat.change_attr());
     if of(Caps::AUTH_SHARED) {
         inode.set_owner(stat.uid(), stat.gid());
         inode.set_mode((stat.mode() & 0o7777) as u16);
-        state.btime = stat.btime;
-        state.snap_btime = stat.snap_btime;
+        state.btime = stat.btime();
     }
     if of(Caps::LINK_SHARED) {
         inode.set_nlink(stat.nlink());
@@ -235,12 +227,9 @@ fn from_stat(
         let all = [stat.atime(), stat.mtime(), stat.ctime()];
         times(inode, state, stat.time_warp_seq(), all);
     }
-    if new || cap.caps.intersects(Caps::FILE_SHARED) {
-        state.dir.files = stat.files();
-        state.dir.subdirs = stat.subdirs();
-    }
     if of(Caps::ANY_RD | Caps::ANY_FILE_WR) {
         state.layout = stat.layout();
+        inode.set_block_bits(block_bits(stat));
         core::mem::swap(&mut state.pool_ns, &mut prepared.pool_ns);
         truncated = size(
             inode,
@@ -250,20 +239,21 @@ fn from_stat(
             stat.size(),
         );
     }
-    if inode.is_dir() && (new || auth) {
-        state.dir_hash = stat.dir_hash;
-        let (files, subdirs) = (state.dir.files, state.dir.subdirs);
-        state.dir = DirStats {
-            files,
-            subdirs,
-            rbytes: stat.rbytes(),
-            rfiles: stat.rfiles(),
-            rsubdirs: stat.rsubdirs(),
-            rctime: stat.rctime(),
-        };
-        core::mem::swap(&mut state.frag_tree, &mut prepared.frag_tree);
+    if inode.is_dir() {
+        if new || cap.caps.intersects(Caps::FILE_SHARED) {
+            state.dir.files = stat.files();
+            state.dir.subdirs = stat.subdirs();
+        }
+        if new || auth {
+            state.dir_hash = stat.dir_hash;
+            state.dir.rbytes = stat.rbytes();
+            state.dir.rfiles = stat.rfiles();
+            state.dir.rsubdirs = stat.rsubdirs();
+            state.dir.rctime = stat.rctime();
+            let frag_tree = prepared.frag_tree.take().unwrap_or_default();
+            prepared.frag_tree = Some(core::mem::replace(&mut state.frag_tree, frag_tree));
+        }
     }
-    inode.set_block_bits(block_bits(stat));
     state.inline_version = state.inline_version.max(stat.inline_version);
     state.version = state.version.max(stat.version()).max(1);
     truncated
@@ -371,20 +361,24 @@ impl FsClient {
             inodes: KVVec::with_capacity(count, GFP_KERNEL)?,
         };
         for entry in listed.entries() {
-            let entry = entry?;
-            let (inode, is_known) = self.fill_inode(sb, session, &entry.inode)?;
-            filled.part.push(
-                hash.hash(entry.name),
-                entry.name,
-                entry.inode.vino().ino,
-                inode.mode(),
-            )?;
+            let DirEntry {
+                name,
+                lease,
+                inode: stat,
+            } = entry?;
+            let (inode, is_known) = self.fill_inode(sb, session, &stat)?;
+            let (ino, mode) = (stat.vino().ino, inode.mode());
+            filled.part.push(hash.hash(name), name, ino, mode)?;
             let inode = ListedInode {
                 inode,
                 is_known,
-                grant: Grant::new(&entry.lease),
+                grant: Grant::new(&lease),
             };
-            filled.inodes.push(inode, GFP_KERNEL)?;
+            // There are no more than were announced.
+            filled
+                .inodes
+                .push_within_capacity(inode)
+                .map_err(|_| EINVAL)?;
         }
         Ok(filled)
     }
@@ -437,7 +431,7 @@ impl FsClient {
                 if inode.mode() & mode::TYPE_MASK != bits & mode::TYPE_MASK {
                     return Err(estale());
                 }
-                self.take_over(session, &inode, stat, false, prepared)?;
+                self.take_over(session, &inode, stat, prepared)?;
                 Ok((inode, true))
             }
             Got::New(mut new) => {
@@ -445,7 +439,7 @@ impl FsClient {
                 if bits & mode::TYPE_MASK == mode::SYMLINK {
                     new.data().set_symlink(c_string(stat.symlink)?);
                 }
-                self.take_over(session, &new, stat, true, prepared)?;
+                self.take_over(session, &new, stat, prepared)?;
                 Ok((new.unlock(), false))
             }
         }
@@ -456,7 +450,6 @@ impl FsClient {
         session: &Arc<Session>,
         inode: &Inode<CephFs>,
         stat: &InodeStat<'_>,
-        is_new: bool,
         mut prepared: Prepared,
     ) -> Result {
         let info = inode.data();
@@ -464,20 +457,15 @@ impl FsClient {
         let mut truncated = false;
         let mut release_count = 0;
         if cap.caps.is_empty() || !vino.is_head() {
-            let mut state = info.state();
+            let mut guard = info.state();
+            let state = &mut *guard;
             let before = state.caps.issued();
-            truncated = from_stat(inode, &mut state, stat, before, &mut prepared);
+            truncated = from_stat(inode, state, stat, before, &mut prepared);
             if !vino.is_head() {
                 state.caps.set_snap_caps(before | cap.caps);
             }
         } else {
-            // Most have one capability.
-            let room = if is_new {
-                CapSet::new_room(0)?
-            } else {
-                KVec::new()
-            };
-            release_count = self.add_cap(session, inode, &cap, room, |state, before| {
+            release_count = self.add_cap(session, inode, cap, |state, before| {
                 truncated = from_stat(inode, state, stat, before, &mut prepared);
             })?;
         }

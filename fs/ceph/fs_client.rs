@@ -374,7 +374,7 @@ impl MdsHooks for FsClient {
         let frag = subject.frag.or(hashed);
         let mut delegations = state.delegations.iter();
         let delegated = delegations.find(|(of, _)| Some(*of) == frag);
-        let cap = state.caps.auth().or_else(|| state.caps.caps().first());
+        let cap = state.caps.auth().or_else(|| state.caps.caps().next());
         Clues {
             told: None,
             delegated: delegated.map(|(_, rank)| *rank),

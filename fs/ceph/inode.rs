@@ -51,7 +51,6 @@ use ceph_fs_proto::{
         inode_stat::InodeStat,
         layout::FileLayout,
         msg::Vino,
-        quota::Quota,
     },
 };
 use ceph_proto::wire::types::Timespec;
@@ -122,14 +121,10 @@ pub(crate) struct State {
     pub pool_ns: Option<Arc<KVec<u8>>>,
     /// Birth time.
     pub btime: Timespec,
-    /// When the snapshot was taken.
-    pub snap_btime: Timespec,
     /// Snap realm.
     pub realm: u64,
     /// Statistics of a directory.
     pub dir: DirStats,
-    /// Limits of a directory.
-    pub quota: Quota,
     /// Hash of a directory's names.
     pub dir_hash: DirHash,
     /// How a directory is split.
@@ -266,10 +261,8 @@ impl InodeData for InodeInfo {
                     layout: FileLayout::NONE,
                     pool_ns: None,
                     btime: Timespec::default(),
-                    snap_btime: Timespec::default(),
                     realm: 0,
                     dir: DirStats::default(),
-                    quota: Quota::default(),
                     dir_hash: DirHash::RJENKINS,
                     frag_tree: FragTree::new(),
                     delegations: KVec::new(),
@@ -323,7 +316,7 @@ impl InodeInfo {
         // Before: what becomes doubtful meanwhile must not be believed.
         let epoch = caps_epoch();
         let caps = state.caps.issued();
-        let issuers = state.caps.caps().iter().map(|cap| cap.issuer());
+        let issuers = state.caps.caps().map(|cap| cap.issuer());
         let until = issuers.map(|issuer| issuer.session.cap_until());
         if let Some(until) = until.reduce(|a, b| if is_reached(a, b) { a } else { b }) {
             self.issued.publish(caps, epoch, until);

@@ -229,7 +229,7 @@ impl FsClient {
         Ok(())
     }
 
-    /// CLIENT_QUOTA: limits or statistics of a directory changed.
+    /// CLIENT_QUOTA: statistics of a directory changed.
     pub(crate) fn quota_message(&self, msg: &Incoming) -> Result {
         let quota = ClientQuota::decode(&msg.front)?;
         let Some(sb) = self.super_block() else {
@@ -242,7 +242,6 @@ impl FsClient {
             state.dir.rfiles = quota.rfiles;
             state.dir.rsubdirs = quota.rsubdirs;
             state.dir.rctime = quota.rctime;
-            state.quota = quota.quota;
         }
         Ok(())
     }

@@ -150,7 +150,7 @@ impl FsClient {
             let info = inode.data();
             let state = info.state();
             wait.issued = state.caps.issued();
-            let cap = state.caps.auth().or_else(|| state.caps.caps().first());
+            let cap = state.caps.auth().or_else(|| state.caps.caps().next());
             wait.rank = cap.map(|cap| cap.issuer().rank());
         }
         wait

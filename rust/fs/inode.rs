@@ -376,8 +376,8 @@ impl<T: FileSystem> Inode<T> {
         let raw = self.as_ptr();
         // SAFETY: The inode is valid; readers take no lock.
         unsafe {
-            ptr::write_volatile(&raw mut (*raw).i_uid, bindings::kuid_t { val: uid });
-            ptr::write_volatile(&raw mut (*raw).i_gid, bindings::kgid_t { val: gid });
+            ptr::write_volatile(&raw mut (*raw).i_uid.val, uid);
+            ptr::write_volatile(&raw mut (*raw).i_gid.val, gid);
         }
     }
 
@@ -395,6 +395,7 @@ impl<T: FileSystem> Inode<T> {
     }
 
     /// Sets the times of the last access, change of data and change of the inode.
+    #[inline]
     pub fn set_times(&self, atime: Time, mtime: Time, ctime: Time) {
         // SAFETY: The inode is valid.
         unsafe {

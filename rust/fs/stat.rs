@@ -32,6 +32,7 @@ pub struct Time {
 }
 
 impl Time {
+    #[inline]
     pub(super) fn to_raw(self) -> bindings::timespec64 {
         bindings::timespec64 {
             tv_sec: self.sec,
@@ -39,6 +40,7 @@ impl Time {
         }
     }
 
+    #[inline]
     pub(super) fn from_raw(raw: &bindings::timespec64) -> Self {
         Time {
             sec: raw.tv_sec,

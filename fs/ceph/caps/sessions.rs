@@ -152,7 +152,7 @@ impl FsClient {
         let others = {
             let info = inode.data();
             let state = info.state();
-            let mut others = state.caps.caps().iter();
+            let mut others = state.caps.caps();
             others.any(|cap| cap.issuer().rank() != session.rank)
         };
         if others {

@@ -54,6 +54,20 @@ pub struct Cap<S> {
 }
 
 impl<S: Issuer> Cap<S> {
+    fn new(issuer: S, gen: u32, new: ReplyCap) -> Self {
+        Self {
+            issuer,
+            cap_id: new.cap_id,
+            issued: new.caps,
+            implemented: new.caps | Caps::PIN,
+            mds_wanted: new.wanted,
+            seq: new.seq,
+            issue_seq: new.seq,
+            mseq: new.mseq,
+            gen,
+        }
+    }
+
     /// The session that issued it.
     pub fn issuer(&self) -> &S {
         &self.issuer
@@ -175,7 +189,9 @@ impl Mode {
 /// The capabilities of one inode, and what uses them.
 #[derive(Debug)]
 pub struct CapSet<S> {
-    caps: KVec<Cap<S>>,
+    /// One of them, without an allocation: most inodes have no more.
+    first: Option<Cap<S>>,
+    more: KVec<Cap<S>>,
     auth: Option<u32>,
     /// Bits of an inode in a snapshot; they never change.
     snap_caps: Caps,
@@ -195,7 +211,8 @@ impl<S: Issuer> CapSet<S> {
     /// No capabilities, nothing open.
     pub const fn new() -> Self {
         Self {
-            caps: KVec::new(),
+            first: None,
+            more: KVec::new(),
             auth: None,
             snap_caps: Caps::NONE,
             open_pin: 0,
@@ -209,47 +226,57 @@ impl<S: Issuer> CapSet<S> {
 
     /// Whether a capability of the rank can be added without allocating.
     pub fn has_room(&self, rank: u32) -> bool {
-        self.get(rank).is_some() || self.caps.len() < self.caps.capacity()
+        self.first.is_none() || self.get(rank).is_some() || self.more.len() < self.more.capacity()
     }
 
-    /// Room for so many more than there are.
+    /// Room for one more than so many.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
     pub fn new_room(len: usize) -> Result<KVec<Cap<S>>> {
-        Ok(KVec::with_capacity(len.saturating_add(1), GFP_KERNEL)?)
+        // The first needs none.
+        Ok(KVec::with_capacity(len, GFP_KERNEL)?)
     }
 
     /// Moves into the room, if it is larger, and gives the old one back, to be freed
     /// without the inode's lock.
     pub fn move_to(&mut self, mut room: KVec<Cap<S>>) -> KVec<Cap<S>> {
-        if room.capacity() <= self.caps.len() {
+        if room.capacity() <= self.more.len() {
             return room;
         }
-        while let Some(cap) = self.caps.pop() {
+        while let Some(cap) = self.more.pop() {
             // There is room, so this does not allocate.
             if room.push(cap, GFP_KERNEL).is_err() {
                 break;
             }
         }
-        core::mem::replace(&mut self.caps, room)
+        core::mem::replace(&mut self.more, room)
     }
 
     // ----- looking -----
 
     /// All capabilities.
-    pub fn caps(&self) -> &[Cap<S>] {
-        &self.caps
+    pub fn caps(&self) -> impl Iterator<Item = &Cap<S>> {
+        Iterator::chain(self.first.iter(), &self.more)
+    }
+
+    fn caps_mut(&mut self) -> impl Iterator<Item = &mut Cap<S>> {
+        Iterator::chain(self.first.iter_mut(), &mut self.more)
+    }
+
+    /// How many capabilities there are.
+    pub fn len(&self) -> usize {
+        usize::from(self.first.is_some()).saturating_add(self.more.len())
     }
 
     /// The capability of the rank.
     pub fn get(&self, rank: u32) -> Option<&Cap<S>> {
-        self.caps.iter().find(|cap| cap.issuer.rank() == rank)
+        self.caps().find(|cap| cap.issuer.rank() == rank)
     }
 
     fn get_mut(&mut self, rank: u32) -> Option<&mut Cap<S>> {
-        self.caps.iter_mut().find(|cap| cap.issuer.rank() == rank)
+        self.caps_mut().find(|cap| cap.issuer.rank() == rank)
     }
 
     /// The capability of the authoritative rank.
@@ -259,15 +286,13 @@ impl<S: Issuer> CapSet<S> {
 
     /// Whether there is any.
     pub fn is_empty(&self) -> bool {
-        self.caps.is_empty() && self.snap_caps.is_empty()
+        self.len() == 0 && self.snap_caps.is_empty()
     }
 
     /// What may be used now.
     pub fn issued(&self) -> Caps {
-        let mut have = self.snap_caps;
-        for cap in self.caps.iter().filter(|cap| cap.is_valid()) {
-            have |= cap.issued;
-        }
+        let valid = self.caps().filter(|cap| cap.is_valid());
+        let have = valid.fold(self.snap_caps, |all, cap| all | cap.issued);
         // What the authoritative rank revokes the others revoke too; their messages
         // may be late.
         match self.auth() {
@@ -283,13 +308,13 @@ impl<S: Issuer> CapSet<S> {
 
     /// What some server waits for us to stop using.
     pub fn revoking(&self) -> Caps {
-        let each = self.caps.iter().map(Cap::revoking);
+        let each = self.caps().map(Cap::revoking);
         each.fold(Caps::NONE, |all, one| all | one)
     }
 
     /// What was issued and is or may be in use, over all capabilities.
     pub fn implemented(&self) -> Caps {
-        let each = self.caps.iter().map(|cap| cap.implemented);
+        let each = self.caps().map(|cap| cap.implemented);
         each.fold(self.snap_caps, |all, one| all | one)
     }
 
@@ -332,7 +357,7 @@ impl<S: Issuer> CapSet<S> {
     /// What a server that has to serve an open file should be told as wanted already,
     /// so that no request is needed: what the valid capabilities' servers know.
     pub fn known_wanted(&self) -> Caps {
-        let each = self.caps.iter().filter(|cap| cap.is_valid());
+        let each = self.caps().filter(|cap| cap.is_valid());
         each.fold(Caps::NONE, |all, cap| all | cap.mds_wanted)
     }
 
@@ -403,66 +428,103 @@ impl<S: Issuer> CapSet<S> {
     }
 
     /// A reply came with a capability (`ceph_add_cap`). There must be room.
-    pub fn add(&mut self, issuer: &S, new: &ReplyCap, is_dir: bool) -> Change {
+    #[inline]
+    pub fn add(&mut self, issuer: S, new: ReplyCap, is_dir: bool) -> Change {
+        if self.first.is_none() && self.more.is_empty() {
+            self.add_only(issuer, new, is_dir)
+        } else {
+            self.add_beside(issuer, new, is_dir)
+        }
+    }
+
+    /// Adds a capability where there is none, as most are: what others issue and revoke
+    /// does not matter.
+    #[inline]
+    fn add_only(&mut self, issuer: S, new: ReplyCap, is_dir: bool) -> Change {
+        let (gen, good) = issuer.validity();
+        let before = self.snap_caps;
+        self.auth = new.is_auth().then(|| issuer.rank());
+        self.first = Some(Cap::new(issuer, gen, new));
+        Change {
+            before,
+            after: if good { before | new.caps } else { before },
+            check: self.wants_less_than(new.wanted, is_dir),
+        }
+    }
+
+    /// Adds a capability where there are some, which may be that of the rank already.
+    fn add_beside(&mut self, issuer: S, new: ReplyCap, is_dir: bool) -> Change {
         let before = self.issued();
         let rank = issuer.rank();
+        let was_auth = self.auth == Some(rank);
         let (gen, _) = issuer.validity();
-        let wanted = self.wanted(is_dir);
+        let Some(cap) = self.get_mut(rank) else {
+            return self.add_another(issuer, gen, new, before, is_dir);
+        };
+        cap.enter_generation(gen);
         let (mut issued, mut seq, mut mseq) = (new.caps, new.seq, new.mseq);
         let mut auth = new.is_auth();
-        if let Some(cap) = self.get_mut(rank) {
-            cap.enter_generation(gen);
-            // The server changed, and we heard of that from the old one but not yet
-            // from the new one: what it sent before does not count.
-            if cap.cap_id == new.cap_id && !seq_newer(seq, cap.seq) {
-                (seq, mseq) = (cap.seq, cap.mseq);
-                issued |= cap.issued;
-                auth |= self.auth == Some(rank);
-            }
+        // The server changed, and we heard of that from the old one but not yet
+        // from the new one: what it sent before does not count.
+        if cap.cap_id == new.cap_id && !seq_newer(seq, cap.seq) {
+            (seq, mseq) = (cap.seq, cap.mseq);
+            issued |= cap.issued;
+            auth |= was_auth;
+        }
+        cap.cap_id = new.cap_id;
+        cap.issued = issued;
+        cap.implemented |= issued;
+        if seq_newer(mseq, cap.mseq) || auth {
+            cap.mds_wanted = new.wanted;
         } else {
-            let cap = Cap {
-                issuer: issuer.clone(),
-                cap_id: new.cap_id,
-                issued: Caps::PIN,
-                implemented: Caps::PIN,
-                mds_wanted: Caps::NONE,
-                seq,
-                issue_seq: seq,
-                mseq,
-                gen,
-            };
-            // There is room, so this does not allocate.
-            if self.caps.push(cap, GFP_KERNEL).is_err() {
-                return Change {
-                    before,
-                    after: before,
-                    check: false,
-                };
-            }
+            cap.mds_wanted |= new.wanted;
         }
+        (cap.seq, cap.issue_seq, cap.mseq, cap.gen) = (seq, seq, mseq, gen);
+        let mds_wanted = cap.mds_wanted;
         if auth {
-            let older = self.auth().is_none_or(|a| !seq_newer(a.mseq, mseq));
-            if older {
-                self.auth = Some(rank);
-            }
-        }
-        let mut check = false;
-        if let Some(cap) = self.get_mut(rank) {
-            cap.cap_id = new.cap_id;
-            cap.issued = issued;
-            cap.implemented |= issued;
-            if seq_newer(mseq, cap.mseq) || auth {
-                cap.mds_wanted = new.wanted;
-            } else {
-                cap.mds_wanted |= new.wanted;
-            }
-            (cap.seq, cap.issue_seq, cap.mseq, cap.gen) = (seq, seq, mseq, gen);
-            check = !cap.mds_wanted.without(wanted | Caps::PIN).is_empty();
+            self.set_auth(rank, mseq);
         }
         Change {
             before,
             after: self.issued(),
-            check,
+            check: self.wants_less_than(mds_wanted, is_dir),
+        }
+    }
+
+    /// Adds the capability of a rank that had none, beside others.
+    fn add_another(
+        &mut self,
+        issuer: S,
+        gen: u32,
+        new: ReplyCap,
+        before: Caps,
+        is_dir: bool,
+    ) -> Change {
+        let rank = issuer.rank();
+        let added = self.put(Cap::new(issuer, gen, new));
+        if added.is_ok() && new.is_auth() {
+            self.set_auth(rank, new.mseq);
+        }
+        Change {
+            before,
+            after: self.issued(),
+            check: added.is_ok() && self.wants_less_than(new.wanted, is_dir),
+        }
+    }
+
+    /// There is room, so this does not allocate.
+    fn put(&mut self, cap: Cap<S>) -> Result {
+        if self.first.is_none() {
+            self.first = Some(cap);
+            return Ok(());
+        }
+        Ok(self.more.push(cap, GFP_KERNEL)?)
+    }
+
+    /// The rank says that it is authoritative, as of a migration.
+    fn set_auth(&mut self, rank: u32, mseq: u32) {
+        if self.auth().is_none_or(|a| !seq_newer(a.mseq, mseq)) {
+            self.auth = Some(rank);
         }
     }
 
@@ -472,7 +534,7 @@ impl<S: Issuer> CapSet<S> {
         let before = self.issued();
         let is_auth = self.auth == Some(rank);
         let others = {
-            let each = self.caps.iter().filter(|c| c.issuer.rank() != rank);
+            let each = self.caps().filter(|c| c.issuer.rank() != rank);
             each.fold(Caps::NONE, |all, c| all | c.revoking())
         };
         let cap = self.get_mut(rank)?;
@@ -509,8 +571,7 @@ impl<S: Issuer> CapSet<S> {
         cap_id: u64,
         target: Option<(&S, CapPeer)>,
     ) -> Option<Removed<S>> {
-        let at = self.position(rank)?;
-        let cap = self.caps.get(at)?;
+        let cap = self.get(rank)?;
         if cap.cap_id != cap_id {
             return None;
         }
@@ -543,7 +604,7 @@ impl<S: Issuer> CapSet<S> {
                         gen,
                     };
                     // There is room; without, the capability is simply gone.
-                    let _ = self.caps.push(placed, GFP_KERNEL);
+                    let _ = self.put(placed);
                 }
             }
             if was_auth {
@@ -570,19 +631,19 @@ impl<S: Issuer> CapSet<S> {
         self.remove(peer.mds)
     }
 
-    fn position(&self, rank: u32) -> Option<usize> {
-        self.caps.iter().position(|c| c.issuer.rank() == rank)
-    }
-
     fn take(&mut self, rank: u32) -> Option<Cap<S>> {
-        let at = self.position(rank)?;
-        let last = self.caps.len().checked_sub(1)?;
-        self.caps.swap(at, last);
-        let cap = self.caps.pop();
+        let is_it = |cap: &Cap<S>| cap.issuer.rank() == rank;
+        let cap = match self.first.take_if(|cap| is_it(cap)) {
+            Some(cap) => cap,
+            None => {
+                let at = self.more.iter().position(is_it)?;
+                self.more.remove(at).ok()?
+            }
+        };
         if self.auth == Some(rank) {
             self.auth = None;
         }
-        cap
+        Some(cap)
     }
 
     /// A capability is gone, or is given back.
@@ -602,7 +663,7 @@ impl<S: Issuer> CapSet<S> {
     /// The inode goes: one capability after the other.
     pub fn pop(&mut self) -> Option<Cap<S>> {
         self.auth = None;
-        self.caps.pop()
+        self.first.take().or_else(|| self.more.pop())
     }
 
     // ----- what servers are told -----
@@ -659,10 +720,13 @@ impl<S: Issuer> CapSet<S> {
 
     /// Whether a server believes that more is wanted than is.
     pub fn wants_less(&self, is_dir: bool) -> bool {
-        let wanted = self.wanted(is_dir) | Caps::PIN;
-        self.caps
-            .iter()
-            .any(|c| !c.mds_wanted.without(wanted).is_empty())
+        self.caps()
+            .any(|c| self.wants_less_than(c.mds_wanted, is_dir))
+    }
+
+    fn wants_less_than(&self, mds_wanted: Caps, is_dir: bool) -> bool {
+        let more = mds_wanted.without(Caps::PIN);
+        !more.is_empty() && !more.without(self.wanted(is_dir)).is_empty()
     }
 
     /// The server restarted and is told of the capability anew: versions begin again.

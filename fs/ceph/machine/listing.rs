@@ -31,6 +31,7 @@ impl Position {
     pub const START: Self = Self(2);
 
     /// The first name of a hash, of which the lowest 24 bits count.
+    #[inline]
     pub const fn of_hash(hash: u32) -> Self {
         Self::new(hash, Self::FIRST)
     }
@@ -49,11 +50,17 @@ impl Position {
         u32::from_le_bytes([a, b, c, 0])
     }
 
+    /// Whether the names here and there have one hash.
+    const fn has_hash_of(self, other: Self) -> bool {
+        (self.0 ^ other.0) >> Self::NUMBER_BITS == 0
+    }
+
     const fn number(self) -> u32 {
         (self.0 & Self::NUMBER_MASK) as u32
     }
 
     /// The place after it.
+    #[inline]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -88,7 +95,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// An empty one, with room for so many entries and bytes of names.
+    /// An empty one, with room for so many entries, and for so many bytes of names at first.
     ///
     /// # Errors
     ///
@@ -104,26 +111,29 @@ impl Part {
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`]; [`EINVAL`] if its hash is less than that of the entry before it.
+    /// [`ENOMEM`]; [`EINVAL`] if its hash is less than that of the entry before it, or if
+    /// there is no room left for an entry.
     pub fn push(&mut self, hash: u32, name: &[u8], ino: u64, kind: u16) -> Result {
         let first = Position::of_hash(hash);
         let at = match self.last() {
-            Some(last) if last.hash() == first.hash() => last.next(),
+            Some(last) if last.has_hash_of(first) => last.next(),
             Some(last) if last > first => return Err(EINVAL),
             _ => first,
         };
-        // First, so that a name is only there together with its record.
-        self.records.reserve(1, GFP_KERNEL)?;
-        self.names.extend_from_slice(name, GFP_KERNEL)?;
-        let name_end = u32::try_from(self.names.len()).map_err(|_| EINVAL)?;
+        let name_start = self.names.len();
+        let name_end = name_start.saturating_add(name.len());
         let record = Record {
             at,
             ino,
-            name_end,
+            name_end: u32::try_from(name_end).map_err(|_| EINVAL)?,
             kind,
         };
-        self.records.push(record, GFP_KERNEL)?;
-        Ok(())
+        self.names.extend_from_slice(name, GFP_KERNEL)?;
+        // A name is only there together with its record.
+        self.records.push_within_capacity(record).map_err(|_| {
+            self.names.truncate(name_start);
+            EINVAL
+        })
     }
 
     /// Counts names of the same hash on from `before`, the last name of what the part
@@ -131,7 +141,7 @@ impl Part {
     pub fn follow(&mut self, before: Position) {
         let count = before.number().saturating_sub(Position::FIRST - 1);
         for record in self.records.iter_mut() {
-            if record.at.hash() != before.hash() {
+            if !record.at.has_hash_of(before) {
                 break;
             }
             let number = record.at.number().saturating_add(count);

@@ -93,12 +93,8 @@ impl Registry {
     ///
     /// [`ENOMEM`].
     pub fn new_room(table: usize) -> Result<Room> {
-        let mut page = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
-        for _ in 0..SLOTS {
-            page.push(Slot::Free { next: NONE }, GFP_KERNEL)?;
-        }
         Ok(Room {
-            page,
+            page: KVec::from_elem(Slot::Free { next: NONE }, SLOTS, GFP_KERNEL)?,
             table: KVVec::with_capacity(table, GFP_KERNEL)?,
         })
     }

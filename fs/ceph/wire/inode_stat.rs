@@ -11,7 +11,6 @@ use super::dir_hash::DirHash;
 use super::frag::{Frag, Split};
 use super::layout::FileLayout;
 use super::msg::Vino;
-use super::quota::Quota;
 
 /// A capability that comes with an inode (`ceph_mds_reply_cap`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,18 +83,9 @@ pub struct InodeStat<'a> {
     pub inline_version: u64,
     /// Content kept with the inode.
     pub inline_data: &'a [u8],
-    /// Limits.
-    pub quota: Quota,
     /// RADOS namespace of the objects.
     pub pool_ns: &'a [u8],
-    /// Birth time.
-    pub btime: Timespec,
-    /// Counts changes.
-    pub change_attr: u64,
-    /// When the snapshot was taken.
-    pub snap_btime: Timespec,
-    /// Subvolume that it belongs to; 0 for none.
-    pub subvolume_id: u64,
+    changes: &'a [u8; 16],
 }
 
 /// Bytes of the fields before the first of variable size.
@@ -226,8 +216,32 @@ impl<'a> InodeStat<'a> {
         rsubdirs at 201: u64,
     }
 
+    /// Birth time.
+    #[inline(always)]
+    pub fn btime(&self) -> Timespec {
+        let [s0, s1, s2, s3, n0, n1, n2, n3, ..] = *self.changes;
+        Timespec {
+            sec: u32::from_le_bytes([s0, s1, s2, s3]),
+            nsec: u32::from_le_bytes([n0, n1, n2, n3]),
+        }
+    }
+
+    /// Counts changes.
+    #[inline(always)]
+    pub fn change_attr(&self) -> u64 {
+        let [_, _, _, _, _, _, _, _, count @ ..] = *self.changes;
+        u64::from_le_bytes(count)
+    }
+
     /// Takes an inode.
     pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
+        Self::decode_here(d)
+    }
+
+    /// As [`decode`](Self::decode), where that is done very often: what is found is not
+    /// moved.
+    #[inline(always)]
+    pub(super) fn decode_here(d: &mut Decoder<'a>) -> Result<Self> {
         let (version, mut body) = d.versioned(1)?;
         let d = &mut body;
         let fixed = d.chunk()?;
@@ -240,34 +254,17 @@ impl<'a> InodeStat<'a> {
         let xattrs = d.blob()?;
         let inline_version = d.u64()?;
         let inline_data = d.blob()?;
-        let quota = Quota::decode(d)?;
+        // Limits.
+        let (_, _quota) = d.versioned(1)?;
         let pool_ns = d.blob()?;
-        let mut block = d.block::<16>()?;
-        let mut inode = Self {
-            fixed,
-            splits,
-            symlink,
-            dir_hash,
-            xattrs,
-            inline_version,
-            inline_data,
-            quota,
-            pool_ns,
-            btime: block.timespec()?,
-            change_attr: block.u64()?,
-            snap_btime: Timespec::default(),
-            subvolume_id: 0,
-        };
-        if version >= 2 {
-            // Rank that the directory is pinned to.
-            d.skip(4)?;
-        }
-        if version >= 3 {
-            inode.snap_btime = d.timespec()?;
-        }
-        if version >= 4 {
-            // Snapshots below the directory.
-            d.skip(8)?;
+        let changes = d.chunk()?;
+        // Rank that the directory is pinned to (4 bytes), when the snapshot was taken (8),
+        // snapshots below the directory (8).
+        match version {
+            0 | 1 => {}
+            2 => d.skip(4)?,
+            3 => d.skip(12)?,
+            _ => d.skip(20)?,
         }
         if version >= 5 {
             // Metadata of the snapshot, strings by name: not shown anywhere.
@@ -291,9 +288,20 @@ impl<'a> InodeStat<'a> {
             let (_, _charmap) = d.versioned(u8::MAX)?;
         }
         if version >= 9 {
-            inode.subvolume_id = d.u64()?;
+            // Subvolume that it belongs to.
+            d.skip(8)?;
         }
-        Ok(inode)
+        Ok(Self {
+            fixed,
+            splits,
+            symlink,
+            dir_hash,
+            xattrs,
+            inline_version,
+            inline_data,
+            pool_ns,
+            changes,
+        })
     }
 }
 
@@ -408,7 +416,7 @@ mod tests {
             );
             assert_eq!((inode.xattrs, inode.pool_ns), (&b"xattr"[..], &b"ns"[..]));
             assert_eq!(inode.splits.iter().count(), 1);
-            assert_eq!((inode.subvolume_id == 42), (version >= 9));
+            assert_eq!((inode.btime().nsec, inode.change_attr()), (0x0303_0303, 6));
             for len in 0..bytes.len() {
                 let short = bytes.get(..len).ok_or(EINVAL)?;
                 assert!(InodeStat::decode(&mut Decoder::new(short)).is_err());

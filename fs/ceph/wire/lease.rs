@@ -23,7 +23,7 @@ impl<'a> LeaseStat<'a> {
     pub const PRIMARY_LINK: u16 = 4;
 
     /// Takes a lease in the versioned encoding.
-    #[inline]
+    #[inline(always)]
     pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
         let (version, mut body) = d.versioned(1)?;
         let mut block = body.block::<10>()?;

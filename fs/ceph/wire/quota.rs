@@ -15,7 +15,7 @@ pub struct Quota {
 
 impl Quota {
     /// Takes a `quota_info_t`.
-    #[inline]
+    #[inline(always)]
     pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let (_, mut body) = d.versioned(1)?;
         let mut body = body.block::<16>()?;

@@ -80,15 +80,15 @@ impl<'a> Entries<'a> {
     #[inline]
     fn decode_next(&mut self) -> Result<DirEntry<'a>> {
         let d = &mut self.rest;
-        let entry = DirEntry {
-            name: d.blob()?,
-            lease: LeaseStat::decode(d)?,
-            inode: InodeStat::decode(d)?,
-        };
-        if !is_name(entry.name) {
+        let name = d.blob()?;
+        if !is_name(name) {
             return Err(ebadmsg());
         }
-        Ok(entry)
+        Ok(DirEntry {
+            name,
+            lease: LeaseStat::decode(d)?,
+            inode: InodeStat::decode_here(d)?,
+        })
     }
 }
 
@@ -113,10 +113,30 @@ impl core::fmt::Debug for Entries<'_> {
     }
 }
 
-/// Whether it can be the name of a file.
+/// Whether it can be the name of a file. Eight bytes at a time, as all names of all
+/// listings come through here.
 #[inline]
 fn is_name(name: &[u8]) -> bool {
-    !name.is_empty() && !name.iter().any(|byte| matches!(byte, b'/' | 0))
+    let mut rest = name;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let word = u64::from_ne_bytes(*word);
+        if has_zero(word) || has_zero(word ^ SLASHES) {
+            return false;
+        }
+        rest = after;
+    }
+    !name.is_empty() && !rest.iter().any(|byte| matches!(byte, b'/' | 0))
+}
+
+const SLASHES: u64 = u64::from_ne_bytes([b'/'; 8]);
+
+/// Whether a byte of the word is zero: then one is taken off, its highest bit comes to be
+/// set, which it was not before. Of other bytes that is only so above such a one.
+#[inline(always)]
+const fn has_zero(word: u64) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+    word.wrapping_sub(ONES) & !word & HIGHEST != 0
 }
 
 impl<'a> ReplyDir<'a> {
@@ -335,6 +355,23 @@ mod tests {
             assert!(ClientReply::decode(short, Op::READDIR).is_err());
         }
         Ok(())
+    }
+
+    #[test]
+    fn names_of_files() {
+        assert!(!is_name(b"") && is_name(b"a"));
+        let name = *b"twenty-one bytes \x01\x2e\x30\xff";
+        for len in 1..=name.len() {
+            let good = name.get(..len).unwrap_or_default();
+            assert!(is_name(good));
+            for at in 0..len {
+                for bad in [0, b'/'] {
+                    let mut name = name;
+                    name[at] = bad;
+                    assert!(!is_name(name.get(..len).unwrap_or_default()));
+                }
+            }
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes `len` bytes as a decoder of their own.
-    #[inline]
+    #[inline(always)]
     pub fn sub(&mut self, len: usize) -> Result<Decoder<'a>> {
         Ok(Decoder(self.bytes(len)?))
     }
@@ -169,9 +169,9 @@ impl<'a> Decoder<'a> {
     /// `EOPNOTSUPP` if it cannot be understood by a reader of `version`.
     #[inline(always)]
     pub fn versioned(&mut self, version: u8) -> Result<(u8, Decoder<'a>)> {
-        let struct_v = self.u8()?;
-        let compat = self.u8()?;
-        let body = self.blob_decoder()?;
+        let mut head = self.block::<6>()?;
+        let (struct_v, compat, len) = (head.u8()?, head.u8()?, head.u32()?);
+        let body = self.sub(usize::try_from(len).map_err(|_| ebadmsg())?)?;
         if compat > version {
             return Err(eopnotsupp());
         }
