@@ -17,6 +17,7 @@ use kernel::prelude::*;
 
 use super::placements::UpActing;
 use crate::crush::placement::{is_split, OsdSet, NO_OSD};
+use crate::wire::encode::Writer;
 use crate::wire::osd::{flag, SpgId, NO_SNAP};
 use crate::wire::osd_backoff::HObject;
 use crate::wire::osdmap::{flags, OsdMap};
@@ -54,40 +55,53 @@ impl ObjectName {
         };
         // 16 + 1 + 16 digits at most.
         name.hex(ino, 1);
-        name.push(b'.');
+        name.push(b".");
         name.hex(object, 8);
         name
     }
 
-    /// Room for so many bytes more, which there is for the names that are made here.
-    fn room(&mut self, len: usize) -> &mut [u8] {
+    /// Adds bytes, for which there is room in the names that are made here.
+    fn push(&mut self, bytes: &[u8]) {
         let start = usize::from(self.len);
-        let end = start.saturating_add(len);
-        self.len = u8::try_from(end).unwrap_or(self.len);
-        self.bytes.get_mut(start..end).unwrap_or_default()
-    }
-
-    fn push(&mut self, byte: u8) {
-        self.room(1).fill(byte);
+        let end = start.saturating_add(bytes.len());
+        if let (Some(room), Ok(len)) = (self.bytes.get_mut(start..end), u8::try_from(end)) {
+            room.copy_from_slice(bytes);
+            self.len = len;
+        }
     }
 
     fn hex(&mut self, number: u64, min_digits: usize) {
         let zeros = (number | 1).leading_zeros();
         // 1 to 16.
         let digits = (u64::BITS.wrapping_sub(zeros).wrapping_add(3) >> 2) as usize;
-        let mut rest = number;
-        for byte in self.room(digits.max(min_digits)).iter_mut().rev() {
-            let [low, ..] = rest.to_le_bytes();
-            let nibble = low & 15;
-            *byte = nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a' - 10 });
-            rest >>= 4;
-        }
+        let [high, low] = [number >> 32, number].map(hex_digits);
+        let mut all = [0; 16];
+        let mut w = Writer::new(&mut all);
+        w.put(high);
+        w.put(low);
+        let first = all.len().saturating_sub(digits.max(min_digits));
+        self.push(all.get(first..).unwrap_or_default());
     }
 
     /// The name.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
     }
+}
+
+/// The lower half of a number in hexadecimal digits, all at once.
+fn hex_digits(number: u64) -> [u8; 8] {
+    // A nibble in each byte.
+    let n = number & 0xffff_ffff;
+    let n = (n | n << 16) & 0x0000_ffff_0000_ffff;
+    let n = (n | n << 8) & 0x00ff_00ff_00ff_00ff;
+    let n = (n | n << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // A 1 in each byte whose digit is a letter.
+    let letters = n.wrapping_add(0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    let offset = letters.wrapping_mul(u64::from(b'a' - b'0' - 10));
+    n.wrapping_add(0x3030_3030_3030_3030)
+        .wrapping_add(offset)
+        .to_be_bytes()
 }
 
 /// What became of a target with a map.

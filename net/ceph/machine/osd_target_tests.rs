@@ -315,6 +315,8 @@ mod tests {
         let name = ObjectName::of_file(u64::MAX, u64::MAX);
         assert_eq!(name.as_bytes(), b"ffffffffffffffff.ffffffffffffffff");
         assert_eq!(ObjectName::of_file(0, 0).as_bytes(), b"0.00000000");
+        let name = ObjectName::of_file(0x9_abcd_ef01, 0x1_2345_6789);
+        assert_eq!(name.as_bytes(), b"9abcdef01.123456789");
         assert!(ObjectName::new(&[b'a'; ObjectName::MAX + 1]).is_err());
         Ok(())
     }

@@ -7,7 +7,7 @@ use kernel::prelude::*;
 
 use super::{
     decode::Decoder,
-    encode::Encoder,
+    encode::{Encoder, Writer},
     types::{EntityAddr, Fsid},
 };
 use crate::errno::ebadmsg;
@@ -33,18 +33,24 @@ pub mod kind {
 }
 
 /// `ceph_mon_request_header`: version, rank and tid that a client leaves empty.
-fn header(e: &mut Encoder) -> Result<&mut Encoder> {
-    e.u64(0)?.i16(-1)?.u64(0)
+fn header() -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
+    let mut w = Writer::new(&mut header);
+    w.put(0u64.to_le_bytes());
+    w.put((-1i16).to_le_bytes());
+    header
 }
 
+const HEADER_LEN: usize = 18;
+
 fn skip_header(d: &mut Decoder<'_>) -> Result {
-    d.skip(18)
+    d.skip(HEADER_LEN)
 }
 
 /// `MAuth`: a request of the authentication protocol.
 pub fn auth(method: u32, request: &[u8]) -> Result<KVVec<u8>> {
     let mut e = Encoder::new();
-    header(&mut e)?.u32(method)?.blob(request)?;
+    e.bytes(&header())?.u32(method)?.blob(request)?;
     Ok(e.into_vec())
 }
 
@@ -127,10 +133,15 @@ pub fn subscribe_ack(front: &[u8]) -> Result<(u32, Fsid)> {
 
 /// `MStatfs` version 2: of the cluster, or of the data pool of a file system.
 pub fn statfs(fsid: &Fsid, pool: Option<u64>) -> Result<KVVec<u8>> {
-    let mut e = Encoder::new();
-    header(&mut e)?.bytes(&fsid.0)?;
-    e.bool(pool.is_some())?.u64(pool.unwrap_or(u64::MAX))?;
-    Ok(e.into_vec())
+    let mut bytes = [0; HEADER_LEN + 16 + 9];
+    let mut w = Writer::new(&mut bytes);
+    w.put(header());
+    w.put(fsid.0);
+    w.put([u8::from(pool.is_some())]);
+    w.put(pool.unwrap_or(u64::MAX).to_le_bytes());
+    let mut front = KVVec::with_capacity(bytes.len(), GFP_KERNEL)?;
+    front.extend_from_slice(&bytes, GFP_KERNEL)?;
+    Ok(front)
 }
 
 /// `ceph_statfs`.
@@ -181,7 +192,7 @@ pub fn get_version_reply(front: &[u8]) -> Result<(u64, u64)> {
 /// `MMonCommand` of one string.
 pub fn command(fsid: &Fsid, text: &[u8]) -> Result<KVVec<u8>> {
     let mut e = Encoder::new();
-    header(&mut e)?.bytes(&fsid.0)?.u32(1)?.blob(text)?;
+    e.bytes(&header())?.bytes(&fsid.0)?.u32(1)?.blob(text)?;
     Ok(e.into_vec())
 }
 
@@ -276,7 +287,7 @@ mod tests {
         e.u64(5)?.u64(77)?.u64(3)?;
         assert_eq!(get_version_reply(e.as_slice()), Ok((5, 77)));
         let mut e = Encoder::new();
-        header(&mut e)?.i32(-22)?.blob(b"no such command")?;
+        e.bytes(&header())?.i32(-22)?.blob(b"no such command")?;
         assert_eq!(command_ack(e.as_slice()), Ok(-22));
         let mut e = Encoder::new();
         e.u32(300)?.bytes(&[4; 16])?;
