@@ -88,12 +88,13 @@ impl SkbChunk<'_> {
         Ok(self.taken(n))
     }
 
-    /// Takes up to `n` bytes to the end of `vec`; returns how many.
+    /// Adds a copy of the next bytes, at most `n`, to the end of `vec`, and takes none;
+    /// returns how many.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, not if the vector has the capacity; `EFAULT`.
-    pub fn copy_to_vec(&mut self, vec: &mut KVVec<u8>, n: usize) -> Result<usize> {
+    pub fn peek(&self, vec: &mut KVVec<u8>, n: usize) -> Result<usize> {
         let n = n.min(self.len);
         if vec.spare_capacity_mut().len() < n {
             let _noio = NoIo::enter();
@@ -111,6 +112,16 @@ impl SkbChunk<'_> {
         kernel::error::to_result(ret)?;
         // SAFETY: As many bytes were just written.
         unsafe { vec.inc_len(n) };
+        Ok(n)
+    }
+
+    /// Takes up to `n` bytes to the end of `vec`; returns how many.
+    ///
+    /// # Errors
+    ///
+    /// As for [`peek`](Self::peek).
+    pub fn copy_to_vec(&mut self, vec: &mut KVVec<u8>, n: usize) -> Result<usize> {
+        let n = self.peek(vec, n)?;
         Ok(self.taken(n))
     }
 

@@ -43,7 +43,7 @@
 //! the machine in that direction, diverted data in the other.
 use kernel::prelude::*;
 
-pub use super::msgr2_reader::{Body, Fault, Segments};
+pub use super::msgr2_reader::{Began, Body, Fault, Segments};
 use super::msgr2_reader::{Item, Reader};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -113,10 +113,11 @@ pub enum Action {
         /// The server's position; 0 for a new session.
         received: u64,
     },
-    /// A message begins, of which [`Machine::head`] tells; answer with [`Machine::body`].
-    /// Messages up to `ack_seq` of the head have arrived at the server.
+    /// A message with data begins, of which [`Machine::head`] tells; answer with
+    /// [`Machine::body`]. (Others are collected.)
     Head,
     /// The message whose head came last is complete; see [`Machine::take_segments`].
+    /// Messages up to `ack_seq` of its head have arrived at the server.
     Message,
     /// Messages up to this have arrived at the server.
     Acked(u64),
@@ -244,6 +245,23 @@ impl Machine {
         }
     }
 
+    /// The shortest way for what mostly comes, a message that begins with `input`: takes its
+    /// head, or all of it. Returns how many bytes it took, and what that was. None if it is
+    /// something else, and up to [`Self::feed`].
+    pub fn feed_message(&mut self, crypto: &impl Crypto, input: &[u8]) -> Option<(usize, Began)> {
+        if self.state != State::Open {
+            return None;
+        }
+        let due = self.session.in_seq.wrapping_add(1);
+        let (taken, began) = self.reader.message(crypto, due, input)?;
+        if began == Began::Whole {
+            self.session.in_seq = due;
+        } else {
+            self.receiving = Some(due);
+        }
+        Some((taken, began))
+    }
+
     /// As [`Self::feed`] without input: after [`Self::filled`], [`Self::data_taken`] and
     /// [`Self::body`].
     ///
@@ -269,8 +287,8 @@ impl Machine {
         )
     }
 
-    /// How many bytes [`Self::feed`] takes without leaving any; 0 while the caller
-    /// is to answer or to take data itself.
+    /// How many bytes are missing of what is being read; 0 while the caller is to answer or
+    /// to take data itself.
     pub fn wants(&self) -> usize {
         if self.awaits_caller() {
             0
@@ -279,8 +297,8 @@ impl Machine {
         }
     }
 
-    /// While the session is open, where the bytes that come next go
-    /// ([`Reader::room`]): so they are copied once. Tell [`Self::filled`].
+    /// Where the bytes that come next go ([`Reader::room`]); tell [`Self::filled`]. None when
+    /// they are to be fed.
     #[inline]
     pub fn room(&mut self) -> Option<(&mut KVVec<u8>, usize)> {
         if self.state != State::Open {
@@ -509,7 +527,12 @@ impl Machine {
         let seq = self.reader.head().0.seq;
         if seq == next {
             self.receiving = Some(seq);
-            return Ok(Some(Action::Head));
+            let (_, [.., data]) = self.reader.head();
+            if data > 0 {
+                return Ok(Some(Action::Head));
+            }
+            self.reader.body(Body::Collect);
+            return Ok(None);
         }
         if seq > next {
             return Err(Fault::protocol(

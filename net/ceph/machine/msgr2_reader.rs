@@ -22,8 +22,8 @@ use kernel::prelude::*;
 use crate::errno::{ebadmsg, eproto};
 use crate::wire::decode::Decoder;
 use crate::wire::msgr2::{
-    Crypto, Epilogue, MessageHead, Preamble, Tag, BANNER, BANNER_PAYLOAD_MAX, BANNER_PREFIX_LEN,
-    BANNER_V1, CRC_LEN, CRC_SEED, EPILOGUE_LEN, MESSAGE_HEAD_LEN, PREAMBLE_LEN,
+    Crypto, Epilogue, FrameHead, MessageHead, Preamble, Tag, BANNER, BANNER_PAYLOAD_MAX,
+    BANNER_PREFIX_LEN, BANNER_V1, CRC_LEN, CRC_SEED, EPILOGUE_LEN, MESSAGE_HEAD_LEN, PREAMBLE_LEN,
 };
 
 /// Why a connection cannot go on.
@@ -96,6 +96,17 @@ pub enum Item {
     Complete,
 }
 
+/// How far [`Reader::message`] got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Began {
+    /// It is complete, as after [`Item::Complete`].
+    Whole,
+    /// Its head was read, as after [`Item::Head`].
+    Head,
+    /// Its head was read, and it has no data: the rest is collected.
+    Body,
+}
+
 /// What to do with the rest of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
@@ -132,16 +143,30 @@ enum Stage {
     Epilogue,
 }
 
+impl Stage {
+    /// Whether its bytes go into [`Segments`], or past the reader.
+    fn is_segment(self) -> bool {
+        matches!(self, Self::Front | Self::Middle | Self::Data)
+    }
+}
+
+/// Preamble and head of a message, with their checksums.
+const HEAD_LEN: usize = size_of::<FrameHead>();
+
+/// What is missing of a segment for which [`Reader::room`] is worth its while, in bytes.
+const LONG: usize = 256;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Reader {
     stage: Stage,
     /// Bytes that the stage still needs.
     left: usize,
-    /// What the stage has so far, unless that goes into a segment.
+    /// What the stage has so far, unless that goes into a segment. Until something is put
+    /// there, what was before.
     buf: KVVec<u8>,
-    /// A preamble is to be read, and `buf` still has what was before it.
-    begins: bool,
+    /// Nothing of the stage was taken yet.
+    fresh: bool,
     tag: Tag,
     /// Lengths of all four segments of the current frame.
     lens: [u32; 4],
@@ -149,6 +174,8 @@ pub struct Reader {
     head: MessageHead,
     body: Body,
     segments: Segments,
+    /// The front was read with the head.
+    has_front: bool,
     /// Running checksum of diverted data.
     data_crc: u32,
     verify_data: bool,
@@ -162,12 +189,13 @@ impl Reader {
             stage: Stage::Prefix,
             left: BANNER_PREFIX_LEN,
             buf: KVVec::new(),
-            begins: false,
+            fresh: true,
             tag: Tag::Hello,
             lens: [0; 4],
             head: MessageHead::default(),
             body: Body::Skip,
             segments: Segments::default(),
+            has_front: false,
             data_crc: CRC_SEED,
             verify_data,
         }
@@ -185,31 +213,109 @@ impl Reader {
         crypto: &impl Crypto,
         input: &[u8],
     ) -> Result<(usize, Option<Item>), Fault> {
-        let mut input = input;
-        let len = input.len();
+        let mut rest = input;
         loop {
-            if self.stage == Stage::Decide || self.diverted() > 0 {
-                return Ok((len.saturating_sub(input.len()), None));
-            }
-            let (now, rest) = input.split_at(self.left.min(input.len()));
-            if !now.is_empty() {
-                self.take(now)?;
-            }
-            input = rest;
-            let item = self.go_on(crypto)?;
-            if item.is_some() || input.is_empty() {
-                return Ok((len.saturating_sub(input.len()), item));
+            let item = if self.has_item() {
+                self.go_on(crypto)?
+            } else if rest.is_empty() || self.stage == Stage::Decide || self.diverted() > 0 {
+                return Ok((input.len().saturating_sub(rest.len()), None));
+            } else {
+                let (now, later) = rest.split_at(self.left.min(rest.len()));
+                rest = later;
+                if self.fresh && now.len() == self.left && !self.stage.is_segment() {
+                    // Mostly all of it is there, and is read where it is.
+                    self.advance(crypto, now)?
+                } else {
+                    self.take(now)?;
+                    None
+                }
+            };
+            if item.is_some() {
+                return Ok((input.len().saturating_sub(rest.len()), item));
             }
         }
     }
 
-    /// Where the bytes that come next go, appended, and how many of them at most; tell
-    /// [`Self::filled`] how many it were, then [`Self::go_on`]. None if they are not to be
-    /// kept.
+    /// The shortest way for what mostly comes: message `seq` begins with `input`. Takes its
+    /// head or, if it is all there and has only a front, all of it. Returns how many bytes it
+    /// took, and what that was. Where anything is wrong or unusual it takes nothing, and
+    /// leaves it to [`Self::feed`].
+    pub fn message(
+        &mut self,
+        crypto: &impl Crypto,
+        seq: u64,
+        input: &[u8],
+    ) -> Option<(usize, Began)> {
+        if self.stage != Stage::Preamble || !self.fresh {
+            return None;
+        }
+        let (preamble, rest) = input.split_first_chunk()?;
+        let preamble = Preamble::decode(crypto, preamble).ok()?;
+        let [control, .., data] = preamble.segments;
+        let (segment, rest) = rest.split_first_chunk::<MESSAGE_HEAD_LEN>()?;
+        let (crc, rest) = rest.split_first_chunk()?;
+        if preamble.tag != Tag::Message
+            || control as usize != MESSAGE_HEAD_LEN
+            || crypto.crc32c(CRC_SEED, segment) != u32::from_le_bytes(*crc)
+        {
+            return None;
+        }
+        let head = MessageHead::decode(&mut Decoder::new(segment)).ok()?;
+        if head.seq != seq {
+            return None;
+        }
+        (self.tag, self.lens, self.head) = (preamble.tag, preamble.segments, head);
+        self.enter(Stage::Decide, 0);
+        if data > 0 {
+            let taken = self.front_before_data(rest).unwrap_or(0);
+            return Some((HEAD_LEN.saturating_add(taken), Began::Head));
+        }
+        self.body(Body::Collect);
+        match self.front(crypto, rest) {
+            Some(taken) => Some((HEAD_LEN.saturating_add(taken), Began::Whole)),
+            None => Some((HEAD_LEN, Began::Body)),
+        }
+    }
+
+    /// As [`Self::message`], a front with nothing between it and data: there is no need to
+    /// look at what is here again.
+    fn front_before_data(&mut self, input: &[u8]) -> Option<usize> {
+        let [_, len, 0, _] = self.lens else {
+            return None;
+        };
+        let (front, _) = input.split_at_checked(len as usize)?;
+        self.segments = Segments::default();
+        let copy = &mut self.segments.front;
+        copy.extend_from_slice(front, GFP_KERNEL).ok()?;
+        self.has_front = true;
+        Some(front.len())
+    }
+
+    /// As [`Self::message`], front and epilogue of a message that has nothing else.
+    fn front(&mut self, crypto: &impl Crypto, input: &[u8]) -> Option<usize> {
+        let len = match self.lens {
+            [_, 0, ..] => return None,
+            [_, len, 0, 0] => len,
+            _ => return None,
+        };
+        let (front, rest) = input.split_at_checked(len as usize)?;
+        let epilogue = Epilogue::decode(rest.first_chunk()?).ok()?;
+        if epilogue.aborted || epilogue.crcs != segment_crcs(crypto, front, &[], None) {
+            return None;
+        }
+        let copy = &mut self.segments.front;
+        copy.extend_from_slice(front, GFP_KERNEL).ok()?;
+        self.enter(Stage::Preamble, PREAMBLE_LEN);
+        Some(front.len().saturating_add(EPILOGUE_LEN))
+    }
+
+    /// While a long segment is collected, where the bytes that come next go, appended, and
+    /// how many of them at most, so that they are copied once. Tell [`Self::filled`] how many
+    /// it were, then [`Self::go_on`]. Else use [`Self::feed`].
     #[inline]
     pub fn room(&mut self) -> Option<(&mut KVVec<u8>, usize)> {
         let left = self.wants();
-        if left == 0 {
+        if left < LONG || !self.stage.is_segment() {
             return None;
         }
         Some((self.buffer()?, left))
@@ -237,7 +343,7 @@ impl Reader {
 
     /// The only segment of a frame that is not a message, which was the last item.
     pub fn control(&self) -> &[u8] {
-        self.buf.get(..self.len(0)).unwrap_or_default()
+        &self.buf
     }
 
     /// Goes on without input, as far as that is possible: after [`Self::filled`] and
@@ -248,8 +354,14 @@ impl Reader {
     /// As for [`Self::feed`].
     pub fn go_on(&mut self, crypto: &impl Crypto) -> Result<Option<Item>, Fault> {
         while self.has_item() {
-            if let Some(item) = self.advance(crypto)? {
-                return Ok(Some(item));
+            let item = if self.fresh || self.stage.is_segment() {
+                self.advance(crypto, &[])?
+            } else {
+                let bytes = core::mem::take(&mut self.buf);
+                self.advance(crypto, &bytes)?
+            };
+            if item.is_some() {
+                return Ok(item);
             }
         }
         Ok(None)
@@ -258,15 +370,17 @@ impl Reader {
     /// What becomes of the message whose head was the last item.
     pub fn body(&mut self, body: Body) {
         if self.stage == Stage::Decide {
+            let has_front = core::mem::take(&mut self.has_front);
             self.body = body;
-            self.segments = Segments::default();
+            if !has_front || body == Body::Skip {
+                self.segments = Segments::default();
+            }
             self.data_crc = CRC_SEED;
-            self.enter(Stage::Front, self.len(1));
+            self.enter_segment(if has_front { 2 } else { 1 });
         }
     }
 
-    /// How many bytes [`Self::feed`] would take at most before there is something to
-    /// tell.
+    /// How many bytes are missing of what is being read; 0 while [`Self::feed`] takes none.
     pub fn wants(&self) -> usize {
         if self.diverted() > 0 {
             0
@@ -308,10 +422,7 @@ impl Reader {
 
     /// The rest of the message is no longer wanted, whatever [`Self::body`] said.
     pub fn skip(&mut self) {
-        if matches!(
-            self.stage,
-            Stage::Front | Stage::Middle | Stage::Data | Stage::Epilogue
-        ) {
+        if self.stage.is_segment() || self.stage == Stage::Epilogue {
             self.body = Body::Skip;
             self.segments = Segments::default();
         }
@@ -320,7 +431,20 @@ impl Reader {
     fn enter(&mut self, stage: Stage, left: usize) {
         self.stage = stage;
         self.left = left;
-        self.buf.clear();
+        self.fresh = true;
+    }
+
+    /// Goes on with the first segment from `first` on that is not empty, or the epilogue.
+    fn enter_segment(&mut self, first: usize) {
+        let [_, front, middle, data] = self.lens.map(|len| len > 0);
+        let (stage, segment) = match first {
+            1 if front => (Stage::Front, 1),
+            1 | 2 if middle => (Stage::Middle, 2),
+            1..=3 if data => (Stage::Data, 3),
+            _ if front || middle || data => return self.enter(Stage::Epilogue, EPILOGUE_LEN),
+            _ => return self.enter(Stage::Epilogue, 0),
+        };
+        self.enter(stage, self.len(segment));
     }
 
     fn len(&self, segment: usize) -> usize {
@@ -332,18 +456,18 @@ impl Reader {
     #[inline]
     fn buffer(&mut self) -> Option<&mut KVVec<u8>> {
         let skip = self.body == Body::Skip;
+        let first = core::mem::replace(&mut self.fresh, false);
         match self.stage {
             Stage::Front | Stage::Middle | Stage::Data if skip => None,
             Stage::Front => Some(&mut self.segments.front),
             Stage::Middle => Some(&mut self.segments.middle),
             Stage::Data => Some(&mut self.segments.data),
-            Stage::Preamble if self.begins => {
-                // The segment of the frame before was kept until now.
-                self.begins = false;
-                self.buf.clear();
+            _ => {
+                if first {
+                    self.buf.clear();
+                }
                 Some(&mut self.buf)
             }
-            _ => Some(&mut self.buf),
         }
     }
 
@@ -355,11 +479,11 @@ impl Reader {
         Ok(())
     }
 
-    /// The stage has all its bytes.
-    fn advance(&mut self, crypto: &impl Crypto) -> Result<Option<Item>, Fault> {
+    /// The stage has all its bytes: `bytes`, unless it is a segment.
+    fn advance(&mut self, crypto: &impl Crypto, bytes: &[u8]) -> Result<Option<Item>, Fault> {
         match self.stage {
             Stage::Prefix => {
-                let mut d = Decoder::new(&self.buf);
+                let mut d = Decoder::new(bytes);
                 let banner: [u8; 8] = d.array()?;
                 if banner == *BANNER_V1 {
                     return Err(Fault::protocol("server is speaking msgr1 protocol"));
@@ -374,7 +498,7 @@ impl Reader {
                 self.enter(Stage::Payload, len);
             }
             Stage::Payload => {
-                let mut d = Decoder::new(&self.buf);
+                let mut d = Decoder::new(bytes);
                 let (supported, required) = (d.u64()?, d.u64()?);
                 self.enter(Stage::Preamble, PREAMBLE_LEN);
                 return Ok(Some(Item::Banner {
@@ -383,8 +507,8 @@ impl Reader {
                 }));
             }
             Stage::Preamble => {
-                let bytes = Decoder::new(&self.buf).array()?;
-                let preamble = Preamble::decode(crypto, &bytes).map_err(|error| Fault {
+                let bytes = Decoder::new(bytes).chunk()?;
+                let preamble = Preamble::decode(crypto, bytes).map_err(|error| Fault {
                     error,
                     why: if error == ebadmsg() {
                         "integrity error, bad crc"
@@ -396,16 +520,13 @@ impl Reader {
                 self.lens = preamble.segments;
                 self.enter(Stage::Control, self.len(0).saturating_add(CRC_LEN));
             }
-            Stage::Control => return self.first_segment(crypto).map(Some),
-            Stage::Front => self.enter(Stage::Middle, self.len(2)),
-            Stage::Middle => self.enter(Stage::Data, self.len(3)),
-            Stage::Data => {
-                let any = self.lens.iter().skip(1).any(|len| *len != 0);
-                self.enter(Stage::Epilogue, if any { EPILOGUE_LEN } else { 0 });
-            }
+            Stage::Control => return self.first_segment(crypto, bytes).map(Some),
+            Stage::Front => self.enter_segment(2),
+            Stage::Middle => self.enter_segment(3),
+            Stage::Data => self.enter_segment(4),
             Stage::Epilogue => {
-                if !self.buf.is_empty() {
-                    self.verify(crypto)?;
+                if !bytes.is_empty() {
+                    self.verify(crypto, bytes)?;
                 }
                 self.enter(Stage::Preamble, PREAMBLE_LEN);
                 return Ok(Some(Item::Complete));
@@ -415,8 +536,8 @@ impl Reader {
         Ok(None)
     }
 
-    fn first_segment(&mut self, crypto: &impl Crypto) -> Result<Item, Fault> {
-        let mut d = Decoder::new(&self.buf);
+    fn first_segment(&mut self, crypto: &impl Crypto, bytes: &[u8]) -> Result<Item, Fault> {
+        let mut d = Decoder::new(bytes);
         let segment = d.bytes(self.len(0))?;
         if crypto.crc32c(CRC_SEED, segment) != d.u32()? {
             return Err(Fault::integrity("integrity error, bad crc"));
@@ -429,14 +550,15 @@ impl Reader {
             self.enter(Stage::Decide, 0);
             return Ok(Item::Head);
         }
-        (self.stage, self.left) = (Stage::Preamble, PREAMBLE_LEN);
-        self.begins = true;
+        // For `control`, until more is read.
+        self.buf.clear();
+        self.buf.extend_from_slice(segment, GFP_KERNEL)?;
+        self.enter(Stage::Preamble, PREAMBLE_LEN);
         Ok(Item::Control(self.tag))
     }
 
-    fn verify(&self, crypto: &impl Crypto) -> Result<(), Fault> {
-        let bytes = Decoder::new(&self.buf).array()?;
-        let epilogue = Epilogue::decode(&bytes)?;
+    fn verify(&self, crypto: &impl Crypto, bytes: &[u8]) -> Result<(), Fault> {
+        let epilogue = Epilogue::decode(Decoder::new(bytes).chunk()?)?;
         if epilogue.aborted {
             // A client is never sent one that its sender gave up.
             return Err(Fault::protocol("protocol error, bad epilogue"));

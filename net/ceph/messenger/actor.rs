@@ -19,7 +19,14 @@
 //! `close()` leads to Closed from anywhere. An idle session is taken up again, too:
 //! the peer may have a reply for us. Only when that has failed for so long that the
 //! pauses are at their longest does it wait for something to send.
-use kernel::{prelude::*, sync::Arc, time::Jiffies};
+use kernel::{
+    prelude::*,
+    sync::{
+        lock::{mutex::MutexBackend, Guard},
+        Arc,
+    },
+    time::Jiffies,
+};
 use kernel_ext::{
     alloc_scope::NoIo,
     net::{Socket, TcpState},
@@ -29,8 +36,8 @@ use kernel_ext::{
 
 use ceph_proto::errno::{econnreset, eprotonosupport};
 use ceph_proto::machine::msgr2::{Action, Body, Fault, Identity, Machine, Segments};
-use ceph_proto::wire::msgr2::{MessageHead, CON_MODE_CRC};
-use ceph_proto::wire::types::{EntityAddr, EntityName, Timespec};
+use ceph_proto::wire::msgr2::CON_MODE_CRC;
+use ceph_proto::wire::types::{EntityAddr, EntityName};
 
 use crate::log::{info, warning};
 
@@ -38,6 +45,8 @@ use super::{
     calls::{alloc, auth_fault, dispatch, perform, Call, CORRUPT},
     connection::{Connection, Lent, Policy, Waker},
     crypto::KernelCrypto,
+    intake::{acknowledge, Intake, Met},
+    keepalive::{now, sent_at},
     message::{Header, Incoming, Message},
     ops::{Alloc, ConnectionOps},
     outgoing::Sending,
@@ -51,9 +60,6 @@ const DELAY_BASE: u64 = 250;
 const DELAY_MAX: u64 = 15_000;
 /// Callbacks, and turns without one, after which the work lets others run.
 const BUDGET: usize = 64;
-/// Headers and small segments come in by pieces of at most this many bytes.
-const STAGING: usize = 4096;
-
 /// See the module.
 enum Life {
     Closed,
@@ -62,13 +68,6 @@ enum Life {
     Online(Socket),
     Backoff { until: Jiffies },
     Standby,
-}
-
-/// What becomes of the message that is being received.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Skipped,
-    Wanted,
 }
 
 /// State that only the connection's work changes (and what cuts it short: close and
@@ -89,13 +88,16 @@ pub(super) struct Actor {
     output: KVVec<u8>,
     output_at: usize,
     sending: Option<Sending>,
-    receiving: Option<Fate>,
+    /// The message that is being received is thrown away, and nobody hears of it.
+    skipping: bool,
     /// Messages of this session up to this number were acknowledged.
     acknowledged: u64,
     lent: Option<Lent>,
     /// What the owner is to be called for next, unless it is for a message.
     call: Option<Call>,
     staging: KVVec<u8>,
+    /// What the machine has asked for, and was not done yet.
+    action: Option<Action>,
     /// The owner's answer made the connection impossible.
     pub(super) failed: Option<Fault>,
 }
@@ -149,14 +151,19 @@ impl TaskHandler for Connection {
                 Next::Call(ops, due) => {
                     match due {
                         Due::Dispatch => {
-                            let msg = actor.message();
-                            drop(actor);
-                            dispatch(&this, generation, &*ops, msg);
+                            let quiet = actor.is_quiet(&this);
+                            let good = deliver(&this, actor, &*ops);
+                            if quiet && good {
+                                this.end_call(ops);
+                                return;
+                            }
                         }
                         Due::Alloc => {
                             let header = actor.header();
                             drop(actor);
-                            alloc(&this, generation, &*ops, &header);
+                            if let Some(header) = header {
+                                alloc(&this, generation, &*ops, &header);
+                            }
                         }
                         Due::Other => {
                             let call = actor.call.take();
@@ -174,6 +181,33 @@ impl TaskHandler for Connection {
     }
 }
 
+/// Gives the message that is complete to the owner. Returns whether it took it in.
+#[inline]
+fn deliver(con: &Arc<Connection>, mut actor: ActorGuard<'_>, ops: &dyn ConnectionOps) -> bool {
+    let generation = actor.generation;
+    let dest = actor.lent.take().map(|lent| lent.dest);
+    let Some(machine) = &mut actor.machine else {
+        return false;
+    };
+    let Segments {
+        front,
+        middle,
+        data,
+    } = machine.take_segments();
+    let (head, lens) = machine.head();
+    let msg = Incoming {
+        header: Header::new(head, lens),
+        front,
+        middle,
+        data,
+        dest,
+    };
+    drop(actor);
+    dispatch(con, generation, ops, msg)
+}
+
+type ActorGuard<'a> = Guard<'a, Actor, MutexBackend>;
+
 impl Actor {
     pub(super) fn new() -> Self {
         Self {
@@ -187,11 +221,12 @@ impl Actor {
             output: KVVec::new(),
             output_at: 0,
             sending: None,
-            receiving: None,
+            skipping: false,
             acknowledged: 0,
             lent: None,
             call: None,
             staging: KVVec::new(),
+            action: None,
             failed: None,
         }
     }
@@ -229,35 +264,30 @@ impl Actor {
         if let Some(machine) = &mut self.machine {
             machine.skip();
         }
-        self.receiving = Some(Fate::Skipped);
+        self.skipping = true;
         Some(lent.dest)
     }
 
-    /// The head of the message that is being received, or has just been.
-    fn header(&self) -> Header {
-        let machine = self.machine.as_ref();
-        machine.map_or_else(Header::default, |machine| {
-            let (head, lens) = machine.head();
-            Header::new(head, lens)
-        })
+    /// The head of the message that is being received.
+    fn header(&self) -> Option<Header> {
+        let (head, lens) = self.machine.as_ref()?.head();
+        Some(Header::new(head, lens))
     }
 
-    /// The message that is complete.
-    fn message(&mut self) -> Incoming {
-        let header = self.header();
-        let machine = self.machine.as_mut();
-        let Segments {
-            front,
-            middle,
-            data,
-        } = machine.map(Machine::take_segments).unwrap_or_default();
-        Incoming {
-            header,
-            front,
-            middle,
-            data,
-            dest: self.lent.take().map(|lent| lent.dest),
-        }
+    /// Whether there is nothing to do now. What there will be queues the work again.
+    fn is_quiet(&self, con: &Connection) -> bool {
+        let (Life::Online(sock), Some(machine)) = (&self.life, &self.machine) else {
+            return false;
+        };
+        let ready = sock.ready();
+        let to_read = ready.data || ready.closed || machine.has_item();
+        !to_read && !machine.wants_ack() && !self.has_output(con)
+    }
+
+    /// Whether there may be something to send.
+    fn has_output(&self, con: &Connection) -> bool {
+        let started = self.sending.is_some() || self.output_at < self.output.len();
+        started || self.machine.as_ref().is_some_and(Machine::has_output) || con.has_work()
     }
 
     /// Does what can be done without the owner.
@@ -325,6 +355,7 @@ impl Actor {
         }
     }
 
+    #[cold]
     fn connect(&mut self, con: &Arc<Connection>) -> Result<Step, Fault> {
         let sock = self.peer.and_then(|(_, addr)| addr.sock).ok_or(Fault {
             error: EINVAL,
@@ -357,12 +388,16 @@ impl Actor {
             }
         }
         if ready.data || ready.closed {
-            let (taken, action) = self.receive(con)?;
-            if let Some(action) = action {
-                return self.act(con, action);
-            }
-            if taken > 0 {
-                return Ok(Step::Again);
+            match self.receive(con)? {
+                (_, Met::Head) => return Ok(Step::Call(Due::Alloc)),
+                (_, Met::Message) => return Ok(self.message_came(con)),
+                (_, Met::Other) => {
+                    if let Some(action) = self.action.take() {
+                        return self.act(con, action);
+                    }
+                }
+                (0, Met::Nothing) => {}
+                (_, Met::Nothing) => return Ok(Step::Again),
             }
         }
         if let (true, Life::Online(sock)) = (ready.closed, &self.life) {
@@ -379,101 +414,47 @@ impl Actor {
 
     /// Feeds the machine, and lent destinations, from the socket, up to the next
     /// action that needs more than this. Returns how much was taken.
-    fn receive(&mut self, con: &Connection) -> Result<(usize, Option<Action>), Fault> {
+    fn receive(&mut self, con: &Connection) -> Result<(usize, Met), Fault> {
         let Self {
             life: Life::Online(sock),
             machine: Some(machine),
-            receiving,
             acknowledged,
             lent,
             staging,
+            action,
             ..
         } = self
         else {
-            return Ok((0, None));
+            return Ok((0, Met::Nothing));
         };
-        let mut found = None;
-        let mut fault = None;
-        let taken = sock.read_sock(&mut |chunk| loop {
-            if found.is_some() {
-                // The action came with the end of the last run; this one waits.
-                return Ok(());
-            }
-            let diverted = machine.diverted();
-            let mut next = if diverted > 0 {
-                if chunk.is_empty() {
-                    return Ok(());
-                }
-                let Some(lent) = lent.as_mut() else {
-                    machine.skip();
-                    continue;
-                };
-                let mut crc = machine.data_crc();
-                let sum = machine.verifies_data().then_some(&mut crc);
-                let taken = chunk.copy_to_iov(&mut lent.dest, diverted, sum)?;
-                machine.data_taken(taken, crc);
-                if taken < diverted {
-                    continue;
-                }
-                machine.go_on(&KernelCrypto)
-            } else if chunk.is_empty() {
-                return Ok(());
-            } else if let Some((vec, most)) = machine.room() {
-                let taken = chunk.copy_to_vec(vec, most)?;
-                machine.filled(taken);
-                if taken < most {
-                    return Ok(());
-                }
-                machine.go_on(&KernelCrypto)
-            } else {
-                let wants = machine.wants();
-                if wants == 0 {
-                    return Ok(());
-                }
-                staging.clear();
-                chunk.copy_to_vec(staging, wants.min(STAGING))?;
-                machine
-                    .feed(&KernelCrypto, staging)
-                    .map(|(_, action)| action)
-            };
-            loop {
-                match next {
-                    Ok(None) => break,
-                    Ok(Some(Action::Head)) if begin(con, machine, acknowledged) => {
-                        *receiving = Some(Fate::Wanted);
-                    }
-                    Ok(Some(Action::Acked(seq))) => acknowledge(con, acknowledged, seq),
-                    Ok(action) => {
-                        // The next run may hold the next message.
-                        chunk.stop();
-                        found = action;
-                        return Ok(());
-                    }
-                    Err(err) => {
-                        fault = Some(err);
-                        return Err(EINVAL);
-                    }
-                }
-                next = machine.go_on(&KernelCrypto);
-            }
-        });
-        if let Some(fault) = fault {
+        let mut intake = Intake {
+            con,
+            machine,
+            lent,
+            staging,
+            acknowledged,
+            met: Met::Nothing,
+            action,
+            fault: None,
+        };
+        let taken = sock.read_sock(&mut |chunk| intake.take(chunk));
+        if let Some(fault) = intake.fault {
             return Err(fault);
         }
-        let taken = taken.map_err(|error| Fault {
-            error,
-            why: "read error",
-        })?;
-        Ok((taken, found))
+        let met = intake.met;
+        match taken {
+            Ok(taken) => Ok((taken, met)),
+            Err(error) => Err(Fault {
+                error,
+                why: "read error",
+            }),
+        }
     }
 
     /// Sends what there is, as far as the socket takes it.
     #[inline]
     fn transmit(&mut self, con: &Connection) -> Result<(), Fault> {
-        let idle = self.sending.is_none()
-            && self.output_at == self.output.len()
-            && !self.machine.as_ref().is_some_and(Machine::has_output);
-        if idle && !con.has_work() {
+        if !self.has_output(con) {
             return Ok(());
         }
         match self.try_transmit(con) {
@@ -482,42 +463,22 @@ impl Actor {
         }
     }
 
+    #[inline(never)]
     fn try_transmit(&mut self, con: &Connection) -> Result<(), Fault> {
-        let lossless = con.policy() == Policy::Lossless;
-        let Self {
-            life: Life::Online(sock),
-            machine: Some(machine),
-            ..
-        } = self
-        else {
-            return Ok(());
-        };
-        let sock_fault = |error| Fault {
-            error,
-            why: "write error",
-        };
         loop {
-            if let Some(sending) = &mut self.sending {
-                sending
-                    .send(|slices, more| sock.send(slices, more))
-                    .map_err(sock_fault)?;
-                self.sending = None;
-            }
-            while let Some(rest @ [_, ..]) = self.output.get(self.output_at..) {
-                self.output_at += sock.send(&[rest], false).map_err(sock_fault)?;
-            }
-            if machine.has_output() {
-                self.output = machine.take_output();
-                self.output_at = 0;
-                continue;
-            }
-            if !machine.is_open() {
+            self.finish_output()?;
+            let Self {
+                life: Life::Online(sock),
+                machine: Some(machine),
+                ..
+            } = self
+            else {
+                return Ok(());
+            };
+            if !machine.is_open() || !con.has_work() {
                 return Ok(());
             }
-            if !con.has_work() {
-                return Ok(());
-            }
-            let keep = lossless && !machine.is_lossy();
+            let keep = con.policy() == Policy::Lossless && !machine.is_lossy();
             let (keepalive, msg, more) = {
                 let mut shared = con.shared.lock();
                 if shared.generation != self.generation {
@@ -534,59 +495,67 @@ impl Actor {
             };
             if keepalive {
                 machine.keepalive(&KernelCrypto, now())?;
-            } else if let Some(msg) = msg {
-                let parts = msg.parts();
-                let head = MessageHead {
-                    seq: msg.seq(),
-                    tid: parts.tid,
-                    kind: parts.kind,
-                    priority: parts.priority,
-                    version: parts.version,
-                    data_off: parts.data_off,
-                    compat_version: parts.compat_version,
-                    ..MessageHead::default()
-                };
-                // Lengths were checked when the message was made.
-                let lens = [
-                    parts.front.len() as u32,
-                    parts.middle.len() as u32,
-                    parts.data.len() as u32,
-                ];
-                let (seq, bytes) = machine.message(&KernelCrypto, head, lens)?;
-                msg.set_seq(seq);
-                self.sending = Some(Sending::new(&KernelCrypto, msg, bytes, more));
-            } else {
+                continue;
+            }
+            let Some(msg) = msg else {
                 return Ok(());
+            };
+            let (seq, bytes) = machine.message(&KernelCrypto, msg.head(), msg.lens())?;
+            msg.set_seq(seq);
+            let mut sending = Sending::new(&KernelCrypto, msg, bytes, more);
+            if let Err(error) = sending.send(|slices, more| sock.send(slices, more)) {
+                self.sending = Some(sending);
+                return Err(write_error(error));
             }
         }
     }
 
+    /// Sends the rest of what was begun, and control frames.
+    fn finish_output(&mut self) -> Result<(), Fault> {
+        let Self {
+            life: Life::Online(sock),
+            machine: Some(machine),
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
+        loop {
+            if let Some(sending) = &mut self.sending {
+                sending
+                    .send(|slices, more| sock.send(slices, more))
+                    .map_err(write_error)?;
+                self.sending = None;
+            }
+            while let Some(rest @ [_, ..]) = self.output.get(self.output_at..) {
+                self.output_at += sock.send(&[rest], false).map_err(write_error)?;
+            }
+            if !machine.has_output() {
+                return Ok(());
+            }
+            self.output = machine.take_output();
+            self.output_at = 0;
+        }
+    }
+
+    /// A message is complete.
+    fn message_came(&mut self, con: &Connection) -> Step {
+        if let Some(machine) = &self.machine {
+            let (head, _) = machine.head();
+            acknowledge(con, &mut self.acknowledged, head.ack_seq);
+        }
+        match core::mem::take(&mut self.skipping) {
+            true => Step::Again,
+            false => Step::Call(Due::Dispatch),
+        }
+    }
+
     /// Performs what the machine asks for.
+    #[cold]
     fn act(&mut self, con: &Connection, action: Action) -> Result<Step, Fault> {
         let call = match action {
-            Action::Head => {
-                let Self {
-                    machine: Some(machine),
-                    acknowledged,
-                    receiving,
-                    ..
-                } = self
-                else {
-                    return Ok(Step::Rest);
-                };
-                return Ok(if begin(con, machine, acknowledged) {
-                    *receiving = Some(Fate::Wanted);
-                    Step::Again
-                } else {
-                    Step::Call(Due::Alloc)
-                });
-            }
-            Action::Message => {
-                return Ok(match self.receiving.take() {
-                    Some(Fate::Wanted) => Step::Call(Due::Dispatch),
-                    _ => Step::Again,
-                });
-            }
+            Action::Head => return Ok(Step::Call(Due::Alloc)),
+            Action::Message => return Ok(self.message_came(con)),
             Action::Hello(addr) => {
                 con.msgr.learn_addr(&addr);
                 Call::AuthRequest
@@ -672,12 +641,9 @@ impl Actor {
 
     /// The owner's answer to [`Call::Alloc`].
     pub(super) fn begin_body(&mut self, header: &Header, alloc: Alloc) -> Result<(), Fault> {
-        let mut fate = Fate::Wanted;
+        self.skipping = matches!(alloc, Alloc::Skip);
         let body = match alloc {
-            Alloc::Skip => {
-                fate = Fate::Skipped;
-                Body::Skip
-            }
+            Alloc::Skip => Body::Skip,
             Alloc::Accept => Body::Collect,
             Alloc::Fill(dest) => {
                 let room = dest.remaining();
@@ -691,7 +657,6 @@ impl Actor {
                 Body::Divert
             }
         };
-        self.receiving = Some(fate);
         self.with_machine(|machine| {
             machine.body(body);
             Ok(())
@@ -734,12 +699,13 @@ impl Actor {
     }
 
     /// The connection cannot go on: closes the socket, and decides what next.
+    #[cold]
     fn fault(&mut self, con: &Connection, fault: Fault) -> Call {
         self.complain(&fault);
         self.output = KVVec::new();
         self.output_at = 0;
         self.sending = None;
-        self.receiving = None;
+        self.skipping = false;
         let lossless = con.policy() == Policy::Lossless;
         let (established, lossless) = match &mut self.machine {
             Some(machine) => {
@@ -789,23 +755,10 @@ impl Actor {
     }
 }
 
-/// A message begins. Whether its body is read with nobody being asked, as it has no data.
-fn begin(con: &Connection, machine: &mut Machine, acknowledged: &mut u64) -> bool {
-    let (head, [_, _, data]) = machine.head();
-    acknowledge(con, acknowledged, head.ack_seq);
-    if data > 0 {
-        return false;
-    }
-    machine.body(Body::Collect);
-    true
-}
-
-/// The peer has received the messages up to `seq`.
-fn acknowledge(con: &Connection, acknowledged: &mut u64, seq: u64) {
-    if seq > *acknowledged {
-        *acknowledged = seq;
-        let messages = con.shared.lock().queue.acknowledge(seq);
-        drop(messages);
+fn write_error(error: Error) -> Fault {
+    Fault {
+        error,
+        why: "write error",
     }
 }
 
@@ -818,28 +771,10 @@ fn socket_closed(sock: &Socket) -> Fault {
     }
 }
 
-/// The time that a keepalive carries and its answer brings back: since the machine
-/// started, so that nobody is taken for dead when the wall clock is set.
-fn now() -> Timespec {
-    let micros = time::uptime_micros();
-    Timespec {
-        // Wraps after 136 years.
-        sec: (micros / 1_000_000) as u32,
-        nsec: (micros % 1_000_000 * 1000) as u32,
-    }
-}
-
-/// When a keepalive with this time was sent.
-fn sent_at(sent: Timespec) -> Jiffies {
-    let then = u64::from(sent.sec) * 1000 + u64::from(sent.nsec) / 1_000_000;
-    let age = (time::uptime_micros() / 1000).saturating_sub(then);
-    time::jiffies().wrapping_sub(time::msecs(age))
-}
-
 #[kunit_tests(ceph_messenger_actor)]
 mod tests {
     use super::*;
-    use ceph_proto::wire::types::EntityType;
+    use ceph_proto::wire::{msgr2::MessageHead, types::EntityType};
     use kernel_ext::iov::IovDest;
 
     fn actor() -> Actor {
@@ -874,17 +809,5 @@ mod tests {
             assert!(actor.take_lent(7).is_none());
         }
         Ok(())
-    }
-
-    #[test]
-    fn an_answer_is_as_old_as_its_question() {
-        let uptime = time::msecs(time::uptime_micros() / 1000);
-        let mut sent = now();
-        assert!(time::elapsed(sent_at(sent)) < time::secs(5));
-        // Nobody answers what was not asked yet.
-        sent.sec += 100;
-        assert!(time::elapsed(sent_at(sent)) < time::secs(5));
-        let first = Timespec { sec: 0, nsec: 0 };
-        assert!(time::elapsed(sent_at(first)) >= uptime);
     }
 }

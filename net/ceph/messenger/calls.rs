@@ -58,15 +58,19 @@ pub(super) fn alloc(
     }
 }
 
-/// Gives a message to the owner.
+/// Gives a message to the owner; whether it took it in.
 pub(super) fn dispatch(
     con: &Arc<Connection>,
     generation: u64,
     ops: &dyn ConnectionOps,
     msg: Incoming,
-) {
-    if let Err(error) = ops.dispatch(con, msg) {
-        answer(con, generation, |actor| actor.not_taken(error));
+) -> bool {
+    match ops.dispatch(con, msg) {
+        Ok(()) => true,
+        Err(error) => {
+            answer(con, generation, |actor| actor.not_taken(error));
+            false
+        }
     }
 }
 

@@ -116,6 +116,30 @@ impl Message {
         self.parts.kind
     }
 
+    /// What goes before it on the wire, but for what the session fills in.
+    #[inline]
+    pub(super) fn head(&self) -> MessageHead {
+        let parts = &self.parts;
+        MessageHead {
+            seq: self.seq(),
+            tid: parts.tid,
+            kind: parts.kind,
+            priority: parts.priority,
+            version: parts.version,
+            data_off: parts.data_off,
+            compat_version: parts.compat_version,
+            ..MessageHead::default()
+        }
+    }
+
+    /// Lengths of front, middle and data in bytes.
+    #[inline]
+    pub(super) fn lens(&self) -> [u32; 3] {
+        let parts = &self.parts;
+        // They were checked by `new`.
+        [&parts.front, &parts.middle, &parts.data].map(|part| part.len() as u32)
+    }
+
     pub(super) fn seq(&self) -> u64 {
         self.seq.load(Relaxed)
     }
@@ -126,7 +150,7 @@ impl Message {
 }
 
 /// Head of a message that comes in.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Header {
     /// `CEPH_MSG_*`.
     pub kind: u16,

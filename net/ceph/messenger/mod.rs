@@ -16,6 +16,8 @@ mod actor;
 mod calls;
 mod connection;
 mod crypto;
+mod intake;
+mod keepalive;
 mod message;
 mod ops;
 mod outgoing;

@@ -186,25 +186,21 @@ impl Preamble {
             (_, _, 0) => 3,
             _ => 4,
         };
-        // Alignment is a hint to the receiver: page-aligned data, else words.
-        let align = |len: u32, align: u16| if len == 0 { 0 } else { align };
-        let mut covered = [0; PREAMBLE_LEN - CRC_LEN];
-        let mut w = Writer::new(&mut covered);
-        w.put([self.tag as u8, count]);
-        for (len, align) in [
-            (control, align(control, 8)),
-            (front, align(front, 8)),
-            (middle, align(middle, 8)),
-            (data, align(data, 4096)),
-        ] {
-            w.put(len.to_le_bytes());
-            w.put(align.to_le_bytes());
-        }
-        let crc = crypto.crc32c(0, &covered);
         let mut out = [0; PREAMBLE_LEN];
-        let mut w = Writer::new(&mut out);
-        w.put(covered);
-        w.put(crc.to_le_bytes());
+        if let Some((covered, crc)) = out.split_first_chunk_mut::<{ PREAMBLE_LEN - CRC_LEN }>() {
+            let mut w = Writer::new(covered);
+            w.put([self.tag as u8, count]);
+            // Alignment is a hint to the receiver: page-aligned data, else words.
+            let mut put = |len: u32, align: u16| {
+                w.put(len.to_le_bytes());
+                w.put(if len == 0 { 0 } else { align }.to_le_bytes());
+            };
+            put(control, 8);
+            put(front, 8);
+            put(middle, 8);
+            put(data, 4096);
+            Writer::new(crc).put(crypto.crc32c(0, covered).to_le_bytes());
+        }
         out
     }
 

@@ -5,7 +5,7 @@
 //! With one sort of checksum only frames that the target makes pass, with the other
 //! everything does.
 use crate::harness::{run_events, Events};
-use ceph_proto::machine::msgr2::{Action, Body, Identity, Machine, Segments};
+use ceph_proto::machine::msgr2::{Action, Began, Body, Identity, Machine, Segments};
 use ceph_proto::machine::msgr2_reader::{Item, Reader};
 use ceph_proto::wire::decode::Decoder;
 use ceph_proto::wire::encode::Encoder;
@@ -81,7 +81,7 @@ struct Client {
     in_seq: u64,
     /// Lengths of the message that is being received, and whether segments are to
     /// be there.
-    receiving: Option<([u32; 3], Body)>,
+    receiving: Option<Body>,
     global_seq: u64,
     out_seq: u64,
     signature: Option<[u8; 32]>,
@@ -178,7 +178,17 @@ impl Client {
                         Err(_) => Err(ENOMEM.into()),
                     }
                 }
-                _ => self.machine.feed(&self.policy.sums, piece),
+                _ => match self.machine.feed_message(&self.policy.sums, piece) {
+                    Some((used, began)) => Ok((
+                        used,
+                        match began {
+                            Began::Whole => Some(Action::Message),
+                            Began::Head => Some(Action::Head),
+                            Began::Body => None,
+                        },
+                    )),
+                    None => self.machine.feed(&self.policy.sums, piece),
+                },
             };
             match fed {
                 Ok((used, action)) => {
@@ -293,8 +303,10 @@ impl Client {
                     1 => Body::Divert,
                     _ => Body::Collect,
                 };
+                // Others are collected without a question.
+                assert_ne!(lens[2], 0);
                 self.machine.body(body);
-                self.receiving = Some((lens, body));
+                self.receiving = Some(body);
             }
             Action::Message => {
                 let segments = self.machine.take_segments();
@@ -307,8 +319,11 @@ impl Client {
     }
 
     fn message(&mut self, segments: Segments) {
-        let (lens, body) = self.receiving.take().expect("a message has a head");
+        let (head, lens) = self.machine.head();
+        assert_eq!(self.receiving.is_some(), lens[2] != 0);
+        let body = self.receiving.take().unwrap_or(Body::Collect);
         self.in_seq = self.in_seq.wrapping_add(1);
+        assert_eq!(head.seq, self.in_seq);
         assert!(!self.machine.is_receiving());
         let all = [&segments.front, &segments.middle, &segments.data];
         for (i, (len, segment)) in lens.iter().zip(all).enumerate() {
@@ -345,7 +360,7 @@ impl Client {
             4 => {
                 // The request of the reply that is being received is cancelled.
                 self.machine.skip();
-                if let Some((_, body)) = &mut self.receiving {
+                if let Some(body) = &mut self.receiving {
                     *body = Body::Skip;
                 }
                 assert_eq!(self.machine.diverted(), 0);
