@@ -60,6 +60,7 @@ const DELAY_BASE: u64 = 250;
 const DELAY_MAX: u64 = 15_000;
 /// Callbacks, and turns without one, after which the work lets others run.
 const BUDGET: usize = 64;
+
 /// See the module.
 enum Life {
     Closed,
