@@ -85,6 +85,10 @@ impl MonClient {
     /// Waits for the answer; forgets the question if the task is killed.
     fn wait(&self, query: &Query) -> Result<Answer> {
         let answer = query.request.wait(&self.waits);
+        if answer.is_ok() {
+            // Who answered has taken it out.
+            return answer;
+        }
         if self
             .inner
             .lock()
