@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Hashes of names in a directory (Ceph: src/common/ceph_hash.cc), which choose a
 //! name's fragment and the order of readdir.
-use ceph_proto::crush::hash::{hash_name, STR_HASH_LINUX, STR_HASH_RJENKINS};
+use ceph_proto::crush::hash::{hash_whole_name, STR_HASH_LINUX, STR_HASH_RJENKINS};
 use ceph_proto::wire::decode::Decoder;
 use kernel::prelude::*;
 
@@ -27,7 +27,7 @@ impl DirHash {
     /// (`ceph_frag_value`).
     #[inline]
     pub fn hash(self, name: &[u8]) -> u32 {
-        hash_name(self.0, &[name])
+        hash_whole_name(self.0, name)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! name -> hash -> placement group -> (CRUSH) raw set -> (upmap) -> without those
 //! that are down: *up* -> (what OSDs asked for meanwhile) *acting*.
-use super::hash::{hash2, hash_name};
+use super::hash::{hash2, hash_name, hash_whole_name};
 use super::map::ITEM_NONE;
 use super::mapper::do_rule;
 use crate::wire::osdmap::{OsdMap, DEFAULT_PRIMARY_AFFINITY, PG_MAX_SIZE};
@@ -103,7 +103,7 @@ impl Pool {
     /// The full hash of an object.
     pub fn hash_object(&self, namespace: &[u8], name: &[u8]) -> PgId {
         let seed = match namespace {
-            [] => hash_name(self.object_hash, &[name]),
+            [] => hash_whole_name(self.object_hash, name),
             _ => hash_name(self.object_hash, &[namespace, NAMESPACE_SEPARATOR, name]),
         };
         PgId {
