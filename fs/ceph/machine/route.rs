@@ -17,12 +17,12 @@ pub struct Clues {
 
 impl Clues {
     /// The rank to ask now, or `None` if the request has to wait for another map.
-    /// `random` is any number.
+    /// `random` gives any number.
     ///
     /// A rank that is not active is waited for if it is sure to matter. Where a
     /// fragment lives is hearsay that may be old: its rank may have been stopped,
     /// and then no map brings it back.
-    pub fn choose(&self, map: &MdsMap, random: u32) -> Option<u32> {
+    pub fn choose(&self, map: &MdsMap, random: impl FnOnce() -> u32) -> Option<u32> {
         let active = |rank: &u32| map.state(*rank) >= MdsState::ACTIVE;
         let exists = |rank: &u32| map.get(*rank).is_some() || map.is_in(*rank);
         if let Some(rank) = self.told.filter(exists) {
@@ -33,7 +33,7 @@ impl Clues {
         }
         match self.issuer.filter(exists) {
             Some(rank) => Some(rank).filter(active),
-            None => map.choose(random),
+            None => map.choose(random()),
         }
     }
 }
@@ -55,13 +55,13 @@ mod tests {
     fn the_best_clue_counts() -> Result {
         let map = map(13)?;
         let mut clues = Clues::default();
-        assert!(clues.choose(&map, 0).is_some());
+        assert!(clues.choose(&map, || 0).is_some());
         clues.issuer = Some(0);
-        assert_eq!(clues.choose(&map, 1), Some(0));
+        assert_eq!(clues.choose(&map, || 1), Some(0));
         clues.delegated = Some(1);
-        assert_eq!(clues.choose(&map, 0), Some(1));
+        assert_eq!(clues.choose(&map, || 0), Some(1));
         clues.told = Some(0);
-        assert_eq!(clues.choose(&map, 1), Some(0));
+        assert_eq!(clues.choose(&map, || 1), Some(0));
         Ok(())
     }
 
@@ -82,7 +82,7 @@ mod tests {
                 ..Clues::default()
             },
         ] {
-            assert_eq!(clues.choose(&map, 0), Some(0));
+            assert_eq!(clues.choose(&map, || 0), Some(0));
         }
         Ok(())
     }
@@ -94,19 +94,19 @@ mod tests {
             told: Some(1),
             ..Clues::default()
         };
-        assert_eq!(told.choose(&map, 0), None);
+        assert_eq!(told.choose(&map, || 0), None);
         let issued = Clues {
             issuer: Some(1),
             ..Clues::default()
         };
-        assert_eq!(issued.choose(&map, 0), None);
+        assert_eq!(issued.choose(&map, || 0), None);
         // Whoever issued the capability knows better than an old delegation.
         let delegated = Clues {
             delegated: Some(1),
             issuer: Some(0),
             ..Clues::default()
         };
-        assert_eq!(delegated.choose(&map, 0), Some(0));
+        assert_eq!(delegated.choose(&map, || 0), Some(0));
         Ok(())
     }
 }

@@ -63,10 +63,7 @@ impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
     // or another client, that waits for ever.
     fn dispatch(&self, _con: &Arc<Connection>, msg: Incoming) -> Result {
         let (mdsc, session) = (&self.mdsc, &self.session);
-        if !mdsc
-            .session(session.rank)
-            .is_some_and(|registered| Arc::ptr_eq(&registered, session))
-        {
+        if !mdsc.is_current(session) {
             return Ok(());
         }
         let taken = match msg.header.kind {

@@ -132,7 +132,6 @@ struct State<H: MdsHooks> {
     /// By rank.
     sessions: KVec<Option<Arc<Session<H>>>>,
     requests: RBTree<u64, Arc<Request<H>>>,
-    last_tid: u64,
     last_renew: Jiffies,
 }
 
@@ -145,6 +144,7 @@ pub(crate) struct MdsClient<H: MdsHooks> {
     hooks: SpinLock<Option<Arc<H>>>,
     #[pin]
     state: Mutex<State<H>>,
+    last_tid: Atomic<u64>,
     /// A server said that the cluster has shut this client out.
     blocklisted: Atomic<i32>,
     /// A session came or went.
@@ -185,11 +185,11 @@ impl<H: MdsHooks> MdsClient<H> {
                         phase: Phase::Mounting,
                         sessions: KVec::new(),
                         requests: RBTree::new(),
-                        last_tid: 0,
                         last_renew: time::jiffies(),
                     },
                     "ceph::MdsClient::state"
                 ),
+                last_tid: Atomic::new(0),
                 blocklisted: Atomic::new(0),
                 sessions_changed <- new_wait_queue!("ceph::MdsClient::sessions_changed"),
                 tick <- new_delayed_task!(queue, "ceph::MdsClient::tick"),
@@ -273,6 +273,13 @@ impl<H: MdsHooks> MdsClient<H> {
         self.state.lock().session(rank).cloned()
     }
 
+    /// Whether it is the session of its rank still.
+    fn is_current(&self, session: &Arc<Session<H>>) -> bool {
+        let state = self.state.lock();
+        let current = state.session(session.rank);
+        current.is_some_and(|current| Arc::ptr_eq(current, session))
+    }
+
     /// Calls `f` for each session, with no lock held.
     pub(crate) fn for_each_session(&self, mut f: impl FnMut(&Arc<Session<H>>)) {
         for session in self.sessions() {
@@ -320,11 +327,7 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     fn register(&self, spec: Spec<H::Subject>) -> Result<Arc<Request<H>>> {
-        let tid = {
-            let mut state = self.state.lock();
-            state.last_tid = state.last_tid.wrapping_add(1);
-            state.last_tid
-        };
+        let tid = self.last_tid.fetch_add(1, Relaxed).wrapping_add(1);
         let request = Request::new(tid, spec)?;
         let node = RBTreeNode::new(tid, request.clone(), GFP_KERNEL)?;
         self.state.lock().requests.insert(node);
@@ -362,21 +365,21 @@ impl<H: MdsHooks> MdsClient<H> {
 
     /// Moves a request on as far as it goes now.
     fn advance(self: &Arc<Self>, request: &Arc<Request<H>>) {
-        match self.next(request) {
+        let Some(hooks) = self.hooks() else {
+            return self.finish(request, Err(eshutdown()));
+        };
+        match self.next(&hooks, request) {
             Next::Wait => {}
             Next::Fail(e) => self.finish(request, Err(e)),
             Next::Send(session, attempts) => {
-                if let Err(e) = self.transmit(&session, request, attempts) {
+                if let Err(e) = self.transmit(&hooks, &session, request, attempts) {
                     self.finish(request, Err(e));
                 }
             }
         }
     }
 
-    fn next(self: &Arc<Self>, request: &Arc<Request<H>>) -> Next<H> {
-        let Some(hooks) = self.hooks() else {
-            return Next::Fail(eshutdown());
-        };
+    fn next(self: &Arc<Self>, hooks: &H, request: &Arc<Request<H>>) -> Next<H> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.requests.get(&request.tid()).is_none() {
@@ -392,7 +395,7 @@ impl<H: MdsHooks> MdsClient<H> {
         }
         let map = match (&state.map, state.map_error) {
             (_, Some(e)) if state.phase == Phase::Mounting => return Next::Fail(e),
-            (Some(map), _) => map.clone(),
+            (Some(map), _) => map,
             (None, _) => {
                 request.progress.lock().place = Place::WaitsForMap;
                 return Next::Wait;
@@ -406,7 +409,7 @@ impl<H: MdsHooks> MdsClient<H> {
             told: request.progress.lock().resend_rank,
             ..hooks.clues(&request.spec)
         };
-        let Some(rank) = clues.choose(&map, random::u32()) else {
+        let Some(rank) = clues.choose(map, random::u32) else {
             request.progress.lock().place = Place::WaitsForMap;
             return Next::Wait;
         };
@@ -429,7 +432,7 @@ impl<H: MdsHooks> MdsClient<H> {
                 }
             }
             SessionState::New | SessionState::Closed => {
-                if let Err(e) = self.open_session(state, &map, &session) {
+                if let Err(e) = self.open_session(state, &session) {
                     return Next::Fail(e);
                 }
             }
@@ -444,13 +447,11 @@ impl<H: MdsHooks> MdsClient<H> {
     /// Encodes and queues a request, unless the session has been lost meanwhile.
     fn transmit(
         self: &Arc<Self>,
+        hooks: &H,
         session: &Arc<Session<H>>,
         request: &Arc<Request<H>>,
         attempts: u32,
     ) -> Result {
-        let Some(hooks) = self.hooks() else {
-            return Err(eshutdown());
-        };
         let _io = session.io.lock();
         // Whoever ends or restarts the session does so under `io`, and afterwards
         // moves all that is placed with it: this request too. And whoever sent it
@@ -565,12 +566,8 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     /// Opens the connection and asks for a session.
-    fn open_session(
-        self: &Arc<Self>,
-        state: &State<H>,
-        map: &MdsMap,
-        session: &Arc<Session<H>>,
-    ) -> Result {
+    fn open_session(self: &Arc<Self>, state: &State<H>, session: &Arc<Session<H>>) -> Result {
+        let map = state.map.as_ref().ok_or_else(ehostunreach)?;
         let oldest = state.requests.keys().next().copied();
         let config = &self.config;
         let front = ClientSession::encode_open(

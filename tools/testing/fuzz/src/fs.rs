@@ -134,7 +134,7 @@ fn mdsmap_is_sane(map: &MdsMap, random: u32) {
         delegated: believed(2),
         issuer: believed(4),
     };
-    if let Some(rank) = clues.choose(map, random) {
+    if let Some(rank) = clues.choose(map, || random) {
         assert!(map.state(rank) >= MdsState::ACTIVE);
     }
 }
