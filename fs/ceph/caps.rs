@@ -170,23 +170,25 @@ impl FsClient {
     /// Takes in the capability that came with an inode, and lets `also` change the
     /// attributes under the same lock, knowing what was issued before. Returns the count of
     /// dropped names of a directory as of then.
+    ///
+    /// What `cap` gives is not asked for before it is stored.
     pub(crate) fn add_cap(
         &self,
         session: &Arc<Session>,
         inode: &Inode<CephFs>,
-        cap: ReplyCap,
+        cap: impl FnOnce() -> ReplyCap,
         also: impl FnOnce(&mut State, Caps),
     ) -> Result<u64> {
         let info = inode.data();
+        let is_dir = inode.is_dir();
         let (change, doubtful, release_count) = loop {
             let mut guard = info.state();
-            let state = &mut *guard;
-            if !state.caps.has_room(session.rank) {
+            if !guard.caps.has_room(session.rank) {
                 drop(guard);
                 make_room(&info)?;
                 continue;
             }
-            let place = match state.caps.get(session.rank) {
+            let place = match guard.caps.get(session.rank) {
                 Some(known) => Some(known.issuer().place),
                 None => session.data.insert(inode.key().ino),
             };
@@ -199,12 +201,12 @@ impl FsClient {
                 session: session.clone(),
                 place,
             };
-            state.realm = cap.realm;
-            let change = state.caps.add(issuer, cap, inode.is_dir());
+            let state = &mut *guard;
+            let change = state.caps.add(issuer, cap, is_dir);
             also(state, change.before);
             let names = note(inode, state, change);
             let doubtful = state.doubts.any();
-            let release_count = info.release_count();
+            let release_count = if is_dir { info.release_count() } else { 0 };
             drop(guard);
             drop(names);
             break (change, doubtful, release_count);
@@ -402,7 +404,7 @@ impl FsClient {
     pub(crate) fn caps_message(&self, session: &Arc<Session>, msg: &Incoming) -> Result {
         let caps = ClientCaps::decode(&msg.front, &msg.middle, msg.header.version)?;
         self.raise_barrier(caps.osd_epoch_barrier);
-        if !caps.snap_trace.0.is_empty() {
+        if !caps.snap_trace.is_empty() {
             self.realms.update(&caps.snap_trace)?;
         }
         let Some(inode) = self.find_inode(caps.ino) else {
@@ -503,7 +505,7 @@ impl FsClient {
             realm: caps.realm,
             flags: ReplyCap::AUTH,
         };
-        self.add_cap(session, inode, new, |_, _| {})?;
+        self.add_cap(session, inode, || new, |state, _| state.realm = new.realm)?;
         let Some(peer) = caps.peer else { return Ok(()) };
         let info = inode.data();
         let removed = removed(inode, info.state(), |caps| caps.imported_from(&peer));

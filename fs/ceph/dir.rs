@@ -224,23 +224,28 @@ fn add_child(
         is_known,
         grant,
     } = listed;
-    let key = *inode.key();
     let mut inode = Some(inode);
     // What is there may name something else, which is taken out first.
     for dropped in 0..2 {
         let added = children.with_child(entry.name, is_known, |child| {
-            let dentry = match child {
-                Child::InLookup(new) => new.splice(inode.take())?,
-                Child::Existing(dentry) => dentry,
-            };
-            let same = dentry.inode().is_some_and(|known| *known.key() == key);
-            if same {
-                dentry.data().learn(told, grant);
-            } else {
-                dir.data().clear_complete();
-                dentry.invalidate();
+            match child {
+                Child::InLookup(new) => {
+                    new.splice(inode.take())?.data().learn(told, grant);
+                }
+                Child::Existing(dentry) => {
+                    let same = match (dentry.inode(), &inode) {
+                        (Some(known), Some(inode)) => known.key() == inode.key(),
+                        _ => false,
+                    };
+                    if !same {
+                        dir.data().clear_complete();
+                        dentry.invalidate();
+                        return Ok(false);
+                    }
+                    dentry.data().learn(told, grant);
+                }
             }
-            Ok::<_, Error>(same)
+            Ok::<_, Error>(true)
         })??;
         if added {
             return Ok(dropped);

@@ -453,21 +453,27 @@ impl FsClient {
         mut prepared: Prepared,
     ) -> Result {
         let info = inode.data();
-        let (cap, vino) = (stat.cap(), stat.vino());
+        let (caps, is_head) = (stat.caps(), stat.vino().is_head());
         let mut truncated = false;
         let mut release_count = 0;
-        if cap.caps.is_empty() || !vino.is_head() {
+        if caps.is_empty() || !is_head {
             let mut guard = info.state();
             let state = &mut *guard;
             let before = state.caps.issued();
             truncated = from_stat(inode, state, stat, before, &mut prepared);
-            if !vino.is_head() {
-                state.caps.set_snap_caps(before | cap.caps);
+            if !is_head {
+                state.caps.set_snap_caps(before | caps);
             }
         } else {
-            release_count = self.add_cap(session, inode, cap, |state, before| {
-                truncated = from_stat(inode, state, stat, before, &mut prepared);
-            })?;
+            release_count = self.add_cap(
+                session,
+                inode,
+                || stat.cap(),
+                |state, before| {
+                    state.realm = stat.realm();
+                    truncated = from_stat(inode, state, stat, before, &mut prepared);
+                },
+            )?;
         }
         drop(prepared);
         if truncated && has_pages(inode) {
@@ -477,8 +483,8 @@ impl FsClient {
         // Of an empty directory all names are known.
         if inode.is_dir()
             && (stat.files(), stat.subdirs()) == (0, 0)
-            && cap.caps.intersects(Caps::FILE_SHARED)
-            && vino.is_head()
+            && caps.intersects(Caps::FILE_SHARED)
+            && is_head
             && !info.is_complete()
         {
             let none = Arc::new(Listing::new(), GFP_KERNEL)?;

@@ -132,7 +132,7 @@ impl SnapRealms {
     ///
     /// `ENOMEM`; some realms may have been taken in then.
     pub(crate) fn update(&self, trace: &SnapTrace<'_>) -> Result {
-        for new in &trace.0 {
+        for new in trace.iter() {
             let mut realms = self.realms.lock();
             if let Some(old) = realms.tree.get_mut(&new.ino) {
                 old.parent = new.parent;

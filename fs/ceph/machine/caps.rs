@@ -291,7 +291,11 @@ impl<S: Issuer> CapSet<S> {
 
     /// What may be used now.
     pub fn issued(&self) -> Caps {
-        let valid = self.caps().filter(|cap| cap.is_valid());
+        self.issued_if(Cap::is_valid)
+    }
+
+    fn issued_if(&self, is_valid: impl Fn(&Cap<S>) -> bool) -> Caps {
+        let valid = self.caps().filter(|cap| is_valid(cap));
         let have = valid.fold(self.snap_caps, |all, cap| all | cap.issued);
         // What the authoritative rank revokes the others revoke too; their messages
         // may be late.
@@ -428,20 +432,24 @@ impl<S: Issuer> CapSet<S> {
     }
 
     /// A reply came with a capability (`ceph_add_cap`). There must be room.
+    ///
+    /// `new` is called where the capability is stored, so that it is not kept elsewhere
+    /// before.
     #[inline]
-    pub fn add(&mut self, issuer: S, new: ReplyCap, is_dir: bool) -> Change {
+    pub fn add(&mut self, issuer: S, new: impl FnOnce() -> ReplyCap, is_dir: bool) -> Change {
         if self.first.is_none() && self.more.is_empty() {
             self.add_only(issuer, new, is_dir)
         } else {
-            self.add_beside(issuer, new, is_dir)
+            self.add_beside(issuer, new(), is_dir)
         }
     }
 
     /// Adds a capability where there is none, as most are: what others issue and revoke
     /// does not matter.
     #[inline]
-    fn add_only(&mut self, issuer: S, new: ReplyCap, is_dir: bool) -> Change {
+    fn add_only(&mut self, issuer: S, new: impl FnOnce() -> ReplyCap, is_dir: bool) -> Change {
         let (gen, good) = issuer.validity();
+        let new = new();
         let before = self.snap_caps;
         self.auth = new.is_auth().then(|| issuer.rank());
         self.first = Some(Cap::new(issuer, gen, new));
@@ -454,12 +462,20 @@ impl<S: Issuer> CapSet<S> {
 
     /// Adds a capability where there are some, which may be that of the rank already.
     fn add_beside(&mut self, issuer: S, new: ReplyCap, is_dir: bool) -> Change {
-        let before = self.issued();
         let rank = issuer.rank();
         let was_auth = self.auth == Some(rank);
-        let (gen, _) = issuer.validity();
+        let Some(known) = self.get(rank) else {
+            return self.add_another(issuer, new, is_dir);
+        };
+        // Asked once: that may take a lock.
+        let (gen, good) = known.issuer.validity();
+        let is_valid = |cap: &Cap<S>| match cap.issuer.rank() == rank {
+            true => good && cap.gen == gen,
+            false => cap.is_valid(),
+        };
+        let before = self.issued_if(is_valid);
         let Some(cap) = self.get_mut(rank) else {
-            return self.add_another(issuer, gen, new, before, is_dir);
+            return Change::default();
         };
         cap.enter_generation(gen);
         let (mut issued, mut seq, mut mseq) = (new.caps, new.seq, new.mseq);
@@ -486,21 +502,16 @@ impl<S: Issuer> CapSet<S> {
         }
         Change {
             before,
-            after: self.issued(),
+            after: self.issued_if(is_valid),
             check: self.wants_less_than(mds_wanted, is_dir),
         }
     }
 
     /// Adds the capability of a rank that had none, beside others.
-    fn add_another(
-        &mut self,
-        issuer: S,
-        gen: u32,
-        new: ReplyCap,
-        before: Caps,
-        is_dir: bool,
-    ) -> Change {
+    fn add_another(&mut self, issuer: S, new: ReplyCap, is_dir: bool) -> Change {
+        let before = self.issued();
         let rank = issuer.rank();
+        let (gen, _) = issuer.validity();
         let added = self.put(Cap::new(issuer, gen, new));
         if added.is_ok() && new.is_auth() {
             self.set_auth(rank, new.mseq);

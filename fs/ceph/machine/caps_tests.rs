@@ -70,7 +70,7 @@ mod tests {
     fn a_grant_can_be_used() -> Result {
         let mut set = with_room()?;
         assert!(set.acquire(Caps::FILE_RD, Caps::NONE).is_none());
-        let change = set.add(From(0, 1), reply(Caps::PIN, 1, true), false);
+        let change = set.add(From(0, 1), || reply(Caps::PIN, 1, true), false);
         assert_eq!(change.gained(), Caps::PIN);
         let change = set.grant(0, 7, RD, 2).ok_or(EINVAL)?;
         assert!(change.gained().contains(Caps::FILE_RD) && !change.check);
@@ -84,7 +84,7 @@ mod tests {
         let mut set = with_room()?;
         let mut new = reply(RD, 1, true);
         new.wanted = Mode::Read.caps();
-        set.add(From(0, 1), new, false);
+        set.add(From(0, 1), || new, false);
         let got = set.acquire(Caps::FILE_RD, Caps::NONE).ok_or(EINVAL)?;
         let change = set.grant(0, 7, Caps::PIN, 2).ok_or(EINVAL)?;
         assert!(change.lost().contains(Caps::FILE_RD));
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn pages_are_a_use() -> Result {
         let mut set = with_room()?;
-        set.add(From(0, 1), reply(RD, 1, true), false);
+        set.add(From(0, 1), || reply(RD, 1, true), false);
         let rest = RD.without(Caps::FILE_CACHE);
         let change = set.grant(0, 7, rest, 2).ok_or(EINVAL)?;
         assert_eq!(change.lost(), Caps::FILE_CACHE);
@@ -116,7 +116,7 @@ mod tests {
         let generation = Cell::new(1);
         let mut set = CapSet::new();
         drop(set.move_to(CapSet::new_room(1)?));
-        set.add(Aging(&generation), reply(RD, 1, true), false);
+        set.add(Aging(&generation), || reply(RD, 1, true), false);
         assert_eq!(set.issued(), RD);
         generation.set(2);
         assert_eq!(set.issued(), Caps::NONE);
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn what_is_wanted_follows_what_is_open() -> Result {
         let mut set = with_room()?;
-        set.add(From(0, 1), reply(Caps::PIN, 1, true), false);
+        set.add(From(0, 1), || reply(Caps::PIN, 1, true), false);
         set.open(Mode::Read);
         let update = check(&mut set, false, false).ok_or(EINVAL)?;
         assert_eq!(update.wanted, Mode::Read.caps());
@@ -153,7 +153,7 @@ mod tests {
             mds: 1,
             flags: 1,
         };
-        set.add(From(0, 1), reply(RD, 5, true), false);
+        set.add(From(0, 1), || reply(RD, 5, true), false);
         let gone = set.export(0, 7, Some((&From(1, 1), peer))).ok_or(EINVAL)?;
         assert_eq!((gone.cap.id(), gone.change.lost()), (7, Caps::NONE));
         assert_eq!(set.auth().map(Cap::id), Some(9));
@@ -161,7 +161,7 @@ mod tests {
         // Now the new server speaks.
         let mut import = reply(Caps::PIN | Caps::FILE_RD, 1, true);
         (import.cap_id, import.mseq) = (9, 1);
-        let change = set.add(From(1, 1), import, false);
+        let change = set.add(From(1, 1), || import, false);
         assert!(change.after.contains(Caps::FILE_RD));
         assert_eq!(set.len(), 1);
         Ok(())
@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn a_migration_import_first() -> Result {
         let mut set = with_room()?;
-        set.add(From(0, 1), reply(RD, 5, true), false);
+        set.add(From(0, 1), || reply(RD, 5, true), false);
         let mut import = reply(RD, 1, true);
         (import.cap_id, import.mseq) = (9, 1);
-        set.add(From(1, 1), import, false);
+        set.add(From(1, 1), || import, false);
         let peer = CapPeer {
             cap_id: 7,
             issue_seq: 5,
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn an_old_grant_does_not_take_away() -> Result {
         let mut set = with_room()?;
-        set.add(From(0, 1), reply(RD, 5, true), false);
+        set.add(From(0, 1), || reply(RD, 5, true), false);
         set.grant(0, 7, Caps::PIN, 4);
         assert!(set.has(RD));
         Ok(())
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn reconnecting_starts_anew() -> Result {
         let mut set = with_room()?;
-        set.add(From(0, 1), reply(RD, 5, true), true);
+        set.add(From(0, 1), || reply(RD, 5, true), true);
         set.open(Mode::Read);
         let (id, wanted, issued) = set.reconnect(0, true).ok_or(EINVAL)?;
         assert_eq!((id, wanted), (7, Caps::PIN | Caps::ANY_SHARED));

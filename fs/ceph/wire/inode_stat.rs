@@ -133,17 +133,23 @@ impl<'a> InodeStat<'a> {
         }
     }
 
+    /// What the capability that comes with it issues.
+    #[inline(always)]
+    pub fn caps(&self) -> Caps {
+        Caps(u32::from_le_bytes(self.at::<4, 36>()))
+    }
+
     /// The capability that comes with it.
     #[inline(always)]
     pub fn cap(&self) -> ReplyCap {
         let [flags] = self.at::<1, 68>();
         ReplyCap {
-            caps: Caps(u32::from_le_bytes(self.at::<4, 36>())),
+            caps: self.caps(),
             wanted: Caps(u32::from_le_bytes(self.at::<4, 40>())),
             cap_id: u64::from_le_bytes(self.at::<8, 44>()),
             seq: u32::from_le_bytes(self.at::<4, 52>()),
             mseq: u32::from_le_bytes(self.at::<4, 56>()),
-            realm: u64::from_le_bytes(self.at::<8, 60>()),
+            realm: self.realm(),
             flags,
         }
     }
@@ -186,6 +192,8 @@ impl<'a> InodeStat<'a> {
         version at 20: u64,
         /// Version of the extended attributes.
         xattr_version at 28: u64,
+        /// Snap realm.
+        realm at 60: u64,
         /// Counts explicit changes of the times.
         time_warp_seq at 121: u32,
         /// Bytes.
@@ -234,14 +242,9 @@ impl<'a> InodeStat<'a> {
     }
 
     /// Takes an inode.
-    pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
-        Self::decode_here(d)
-    }
-
-    /// As [`decode`](Self::decode), where that is done very often: what is found is not
-    /// moved.
+    // Inlined because what it gives is large, and would be moved.
     #[inline(always)]
-    pub(super) fn decode_here(d: &mut Decoder<'a>) -> Result<Self> {
+    pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
         let (version, mut body) = d.versioned(1)?;
         let d = &mut body;
         let fixed = d.chunk()?;

@@ -10,26 +10,27 @@ use super::inode_stat::InodeStat;
 use super::lease::LeaseStat;
 use super::request::Op;
 
-/// `DirStat`: a fragment, who has authority over it, and who has copies.
-#[derive(Debug)]
+/// `DirStat`: a fragment, and who has authority over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirStat {
     /// The fragment.
     pub frag: Frag,
     /// The authoritative rank; none when it is the inode's.
     pub auth: Option<u32>,
-    /// Ranks that have a copy.
-    pub dist: KVVec<u32>,
 }
 
 impl DirStat {
     /// Takes a fragment's statistics.
     pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let (_, mut body) = d.versioned(1)?;
-        Ok(Self {
-            frag: Frag::checked(body.u32()?)?,
-            auth: u32::try_from(body.i32()?).ok(),
-            dist: body.vec(4, Decoder::u32)?,
-        })
+        let mut head = body.block::<8>()?;
+        let stat = Self {
+            frag: Frag::checked(head.u32()?)?,
+            auth: u32::try_from(head.i32()?).ok(),
+        };
+        // Ranks that have a copy.
+        body.count(4)?;
+        Ok(stat)
     }
 }
 
@@ -87,7 +88,7 @@ impl<'a> Entries<'a> {
         Ok(DirEntry {
             name,
             lease: LeaseStat::decode(d)?,
-            inode: InodeStat::decode_here(d)?,
+            inode: InodeStat::decode(d)?,
         })
     }
 }
@@ -117,15 +118,22 @@ impl core::fmt::Debug for Entries<'_> {
 /// listings come through here.
 #[inline]
 fn is_name(name: &[u8]) -> bool {
+    let is_good = |word: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*word);
+        !has_zero(word) && !has_zero(word ^ SLASHES)
+    };
+    // The last eight overlap those before.
+    let Some(last) = name.last_chunk() else {
+        return !name.is_empty() && !name.iter().any(|byte| matches!(byte, b'/' | 0));
+    };
     let mut rest = name;
     while let Some((word, after)) = rest.split_first_chunk() {
-        let word = u64::from_ne_bytes(*word);
-        if has_zero(word) || has_zero(word ^ SLASHES) {
+        if !is_good(word) {
             return false;
         }
         rest = after;
     }
-    !name.is_empty() && !rest.iter().any(|byte| matches!(byte, b'/' | 0))
+    is_good(last)
 }
 
 const SLASHES: u64 = u64::from_ne_bytes([b'/'; 8]);
@@ -222,17 +230,18 @@ impl<'a> ClientReply<'a> {
     /// the reply claims to answer.
     pub fn decode(front: &'a [u8], op: Op) -> Result<Self> {
         let mut d = Decoder::new(front);
+        let mut head = d.block::<15>()?;
         let mut reply = Self {
-            op: d.u32()?,
-            result: d.i32()?,
-            mdsmap_epoch: d.u32()?,
-            safe: d.bool()?,
+            op: head.u32()?,
+            result: head.i32()?,
+            mdsmap_epoch: head.u32()?,
+            safe: head.bool()?,
             dentry: None,
             target: None,
             extra: Extra::None,
             snap_trace: &[],
         };
-        let (is_dentry, is_target) = (d.bool()?, d.bool()?);
+        let (is_dentry, is_target) = (head.bool()?, head.bool()?);
         let mut trace = d.blob_decoder()?;
         if !trace.is_empty() {
             if is_dentry {

@@ -52,10 +52,11 @@ pub struct SnapRealm<'a> {
 
 impl<'a> SnapRealm<'a> {
     fn decode(d: &mut Decoder<'a>) -> Result<Self> {
-        let (ino, created, parent) = (d.u64()?, d.u64()?, d.u64()?);
-        let (parent_since, seq) = (d.u64()?, d.u64()?);
+        let mut head = d.block::<48>()?;
+        let (ino, created, parent) = (head.u64()?, head.u64()?, head.u64()?);
+        let (parent_since, seq) = (head.u64()?, head.u64()?);
         let number = |n: u32| usize::try_from(n).map_err(|_| ebadmsg());
-        let (snaps, prior) = (number(d.u32()?)?, number(d.u32()?)?);
+        let (snaps, prior) = (number(head.u32()?)?, number(head.u32()?)?);
         Ok(Self {
             ino,
             created,
@@ -68,19 +69,31 @@ impl<'a> SnapRealm<'a> {
     }
 }
 
-/// A snap trace: a realm and those above it, up to the root.
-#[derive(Debug)]
-pub struct SnapTrace<'a>(pub KVVec<SnapRealm<'a>>);
+/// A snap trace as the wire carries it, not copied: a realm and those above it, up to the
+/// root.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SnapTrace<'a>(&'a [u8]);
 
 impl<'a> SnapTrace<'a> {
-    /// Takes realms until the bytes end; none at all is allowed.
+    /// Checks that there are realms until the bytes end; none at all is allowed.
     pub fn decode(bytes: &'a [u8]) -> Result<Self> {
         let mut d = Decoder::new(bytes);
-        let mut realms = KVVec::new();
         while !d.is_empty() {
-            realms.push(SnapRealm::decode(&mut d)?, GFP_KERNEL)?;
+            SnapRealm::decode(&mut d)?;
         }
-        Ok(Self(realms))
+        Ok(Self(bytes))
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The realms in turn.
+    pub fn iter(&self) -> impl Iterator<Item = SnapRealm<'a>> + 'a {
+        let mut d = Decoder::new(self.0);
+        // All of them can be read; at the end there is nothing to read.
+        core::iter::from_fn(move || SnapRealm::decode(&mut d).ok())
     }
 }
 
@@ -154,8 +167,9 @@ mod tests {
         realm(&mut e, 1, &[])?;
         let bytes = e.into_vec();
         let trace = SnapTrace::decode(&bytes)?;
-        let first = trace.0.first().ok_or(EINVAL)?;
-        assert_eq!((trace.0.len(), first.ino, first.snaps.len()), (2, 0x100, 2));
+        let first = trace.iter().next().ok_or(EINVAL)?;
+        assert_eq!((first.ino, first.snaps.len()), (0x100, 2));
+        assert_eq!((trace.iter().count(), trace.is_empty()), (2, false));
         assert!(first.snaps.iter().eq([5, 3]));
         assert!(first.prior_parent_snaps.iter().eq([77]));
         Ok(())
@@ -175,7 +189,6 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(ClientSnap::decode(bytes.get(..len).ok_or(EINVAL)?).is_err());
         }
-        drop(snap);
         // More inodes than the message has bytes.
         let mut bad = KVVec::new();
         bad.extend_from_slice(&bytes, GFP_KERNEL)?;

@@ -220,7 +220,7 @@ pub(crate) fn client_session(raw: &[u8]) {
 
 pub(crate) fn snap_trace(raw: &[u8]) {
     Input::new(raw).check(SnapTrace::decode, |trace| {
-        for realm in &trace.0 {
+        for realm in trace.iter() {
             assert_eq!(realm.snaps.iter().count(), realm.snaps.len());
             let prior = &realm.prior_parent_snaps;
             assert_eq!(prior.iter().count(), prior.len());

@@ -82,7 +82,7 @@ fn run(e: &mut Events<'_>) -> Result {
                     realm: 1,
                     flags: detail >> 7,
                 };
-                let change = set.add(rank.clone(), cap, is_dir);
+                let change = set.add(rank.clone(), || cap, is_dir);
                 assert_eq!(change.after, set.issued());
                 assert!(set
                     .get(rank.0)
