@@ -294,6 +294,13 @@ impl<S: Issuer> CapSet<S> {
         self.issued_if(Cap::is_valid)
     }
 
+    /// What may be used as soon as all sessions are renewed in time: what a change leaves.
+    /// If it came to be issued while a session was late, nothing that was derived from what
+    /// had been issued before is good any more.
+    fn issued_when_renewed(&self) -> Caps {
+        self.issued_if(|cap| cap.issuer.validity().0 == cap.gen)
+    }
+
     fn issued_if(&self, is_valid: impl Fn(&Cap<S>) -> bool) -> Caps {
         let valid = self.caps().filter(|cap| is_valid(cap));
         let have = valid.fold(self.snap_caps, |all, cap| all | cap.issued);
@@ -448,14 +455,14 @@ impl<S: Issuer> CapSet<S> {
     /// does not matter.
     #[inline]
     fn add_only(&mut self, issuer: S, new: impl FnOnce() -> ReplyCap, is_dir: bool) -> Change {
-        let (gen, good) = issuer.validity();
+        let (gen, _) = issuer.validity();
         let new = new();
         let before = self.snap_caps;
         self.auth = new.is_auth().then(|| issuer.rank());
         self.first = Some(Cap::new(issuer, gen, new));
         Change {
             before,
-            after: if good { before | new.caps } else { before },
+            after: before | new.caps,
             check: self.wants_less_than(new.wanted, is_dir),
         }
     }
@@ -502,7 +509,7 @@ impl<S: Issuer> CapSet<S> {
         }
         Change {
             before,
-            after: self.issued_if(is_valid),
+            after: self.issued_when_renewed(),
             check: self.wants_less_than(mds_wanted, is_dir),
         }
     }
@@ -518,7 +525,7 @@ impl<S: Issuer> CapSet<S> {
         }
         Change {
             before,
-            after: self.issued(),
+            after: self.issued_when_renewed(),
             check: added.is_ok() && self.wants_less_than(new.wanted, is_dir),
         }
     }
@@ -566,7 +573,7 @@ impl<S: Issuer> CapSet<S> {
         let check = !revoked.is_empty() || is_auth && others.intersects(newcaps);
         Some(Change {
             before,
-            after: self.issued(),
+            after: self.issued_when_renewed(),
             check,
         })
     }
@@ -627,7 +634,7 @@ impl<S: Issuer> CapSet<S> {
             cap,
             change: Change {
                 before,
-                after: self.issued(),
+                after: self.issued_when_renewed(),
                 check: false,
             },
         })
@@ -665,7 +672,7 @@ impl<S: Issuer> CapSet<S> {
             cap,
             change: Change {
                 before,
-                after: self.issued(),
+                after: self.issued_when_renewed(),
                 check: false,
             },
         })

@@ -46,6 +46,20 @@ mod tests {
         }
     }
 
+    /// Rank 0, which is late to be renewed, or not.
+    #[derive(Clone)]
+    struct Late<'a>(&'a Cell<bool>);
+
+    impl Issuer for Late<'_> {
+        fn rank(&self) -> u32 {
+            0
+        }
+
+        fn validity(&self) -> (u32, bool) {
+            (1, !self.0.get())
+        }
+    }
+
     const RD: Caps = Caps(Caps::PIN.0 | Caps::ANY_RD.0);
 
     fn reply(caps: Caps, seq: u32, auth: bool) -> ReplyCap {
@@ -64,6 +78,25 @@ mod tests {
         let mut set = CapSet::new();
         drop(set.move_to(CapSet::new_room(3)?));
         Ok(set)
+    }
+
+    #[test]
+    fn what_is_issued_anew_while_the_session_is_late_is_new() -> Result {
+        let late = Cell::new(false);
+        let mut set = CapSet::new();
+        let shared = Caps::PIN | Caps::FILE_SHARED;
+        set.add(Late(&late), || reply(shared, 1, true), true);
+        late.set(true);
+        assert!(set.issued().is_empty());
+        // Another client changes the directory in between.
+        set.grant(0, 7, Caps::PIN, 2).ok_or(EINVAL)?;
+        let change = set.grant(0, 7, shared, 3).ok_or(EINVAL)?;
+        assert!(change.gained().contains(Caps::FILE_SHARED));
+        let change = set.add(Late(&late), || reply(shared, 4, true), true);
+        assert!(change.gained().contains(Caps::FILE_SHARED));
+        late.set(false);
+        assert_eq!(set.issued(), shared);
+        Ok(())
     }
 
     #[test]
