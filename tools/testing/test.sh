@@ -99,10 +99,10 @@ one_lane() {
 	part rules as_one "$TESTING/static/rules.sh"
 	part panics as_one "$TESTING/static/panics.sh"
 	part fuzz as_line "$TESTING/fuzz/run.sh" -s 1 -j 2
+	part kunit as_kunit "$TESTING/kunit/run.sh"
 	part integration-1 as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh" '^[1-4]'
 }
 other_lane() {
-	part kunit as_kunit "$TESTING/kunit/run.sh"
 	part integration-2 as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh" '^[^1-4]'
 	[ -n "${FULL:-}" ] || part faults as_line env QUICK=1 "$TESTING/faults/run.sh"
 }
