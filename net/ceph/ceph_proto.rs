@@ -46,6 +46,8 @@ pub mod wire {
     pub mod osd;
     #[path = "../wire/osd_backoff.rs"]
     pub mod osd_backoff;
+    #[path = "../wire/osd_table.rs"]
+    pub mod osd_table;
     #[path = "../wire/osdmap.rs"]
     pub mod osdmap;
     #[path = "../wire/osdmap_inc.rs"]

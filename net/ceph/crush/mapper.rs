@@ -65,22 +65,22 @@ fn bits(id: i32) -> u32 {
 
 /// Runs rule `number` for input `x` and returns how many items it selected.
 ///
-/// `weights` are those of the devices (16.16 fixed point; below 1 a device refuses
-/// part of what it is chosen for). At most `result.len()`, and at most
+/// `weight` gives that of a device (16.16 fixed point; below 1 it refuses part of what
+/// it is chosen for, and at 0, which is also that of an unknown one, all). At most `result.len()`, and at most
 /// [`MAX_RESULT`], items are selected.
 pub fn do_rule(
     map: &CrushMap,
     number: u32,
     x: u32,
     result: &mut [i32],
-    weights: &[u32],
+    weight: &dyn Fn(i32) -> u32,
     choose_args: Option<&ChooseArgs>,
 ) -> usize {
     let Some(rule) = map.rule(number) else {
         return 0;
     };
     let max = result.len().min(MAX_RESULT);
-    let mut run = Run::new(map, x, weights, choose_args, max);
+    let mut run = Run::new(map, x, weight, choose_args, max);
     let mut selected = 0usize;
     for step in &rule.steps {
         if step.op != op::EMIT {
@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
     fn new(
         map: &'a CrushMap,
         x: u32,
-        weights: &'a [u32],
+        weight: &'a dyn Fn(i32) -> u32,
         choose_args: Option<&'a ChooseArgs>,
         max: usize,
     ) -> Self {
@@ -129,7 +129,7 @@ impl<'a> Run<'a> {
             chooser: Chooser {
                 map,
                 x,
-                weights,
+                weight,
                 choose_args,
                 budget: BUDGET,
             },
@@ -301,7 +301,7 @@ struct Indep<'a> {
 struct Chooser<'a> {
     map: &'a CrushMap,
     x: u32,
-    weights: &'a [u32],
+    weight: &'a dyn Fn(i32) -> u32,
     choose_args: Option<&'a ChooseArgs>,
     budget: u32,
 }
@@ -569,13 +569,10 @@ impl<'a> Chooser<'a> {
 
     /// Whether a device refuses this input: always at weight 0, never from 1 on.
     fn is_out(&self, device: i32) -> bool {
-        let weight = usize::try_from(device)
-            .ok()
-            .and_then(|device| self.weights.get(device));
-        match weight {
-            None | Some(0) => true,
-            Some(0x1_0000..) => false,
-            Some(weight) => hash2(self.x, bits(device)) & 0xffff >= *weight,
+        match (self.weight)(device) {
+            0 => true,
+            0x1_0000.. => false,
+            weight => hash2(self.x, bits(device)) & 0xffff >= weight,
         }
     }
 

@@ -196,7 +196,7 @@ impl OsdMap {
                 u32::from(pool.crush_rule),
                 seed,
                 place,
-                self.weights(),
+                &|osd| self.osd_weight(osd),
                 self.crush().choose_args(pool.id),
             );
         }

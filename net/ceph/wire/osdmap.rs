@@ -3,12 +3,14 @@
 //!
 //! Encoding: `OSDMap::encode` of Ceph, a wrapper (v8, compat 7) around the data for
 //! clients (v8 to v10 here, later ones by their tail), data for OSDs, and a CRC. A
-//! map is a value: an incremental map makes a new one.
+//! map is a value: an incremental map makes a new one, which shares with the old one
+//! what stays the same.
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
 use super::decode::Decoder;
 use super::flat_map::FlatMap;
+use super::osd_table::OsdTable;
 use super::osdmap_pool::{PgId, Pool};
 use super::types::{AddrType, AddrVec, EntityAddr, Fsid, Timespec};
 use crate::crush::map::CrushMap;
@@ -63,18 +65,18 @@ pub struct OsdMap {
     pub modified: Timespec,
     /// [`flags`].
     pub flags: u32,
-    pub(super) pools: KVVec<Pool>,
-    pub(super) pool_names: FlatMap<i64, u8>,
-    pub(super) states: KVVec<u32>,
-    pub(super) weights: KVVec<u32>,
-    pub(super) addrs: KVVec<EntityAddr>,
+    pub(super) pools: Arc<KVVec<Pool>>,
+    pub(super) pool_names: Arc<FlatMap<i64, u8>>,
+    pub(super) states: OsdTable<u32>,
+    pub(super) weights: OsdTable<u32>,
+    pub(super) addrs: OsdTable<EntityAddr>,
     /// Empty if all have the default.
-    pub(super) affinities: KVVec<u32>,
-    pub(super) pg_temp: FlatMap<PgId, i32>,
-    pub(super) primary_temp: FlatMap<PgId, i32>,
-    pub(super) pg_upmap: FlatMap<PgId, i32>,
-    pub(super) pg_upmap_items: FlatMap<PgId, (i32, i32)>,
-    pub(super) pg_upmap_primaries: FlatMap<PgId, i32>,
+    pub(super) affinities: OsdTable<u32>,
+    pub(super) pg_temp: Arc<FlatMap<PgId, i32>>,
+    pub(super) primary_temp: Arc<FlatMap<PgId, i32>>,
+    pub(super) pg_upmap: Arc<FlatMap<PgId, i32>>,
+    pub(super) pg_upmap_items: Arc<FlatMap<PgId, (i32, i32)>>,
+    pub(super) pg_upmap_primaries: Arc<FlatMap<PgId, i32>>,
     pub(super) crush: Arc<CrushMap>,
 }
 
@@ -99,16 +101,16 @@ impl OsdMap {
 
         // Each OSD has a state, a weight and an address vector.
         let max_osd = d.count(4 + 4 + 5)?;
-        let states = decode_array(d, max_osd, 4, Decoder::u32)?;
-        let weights = decode_array(d, max_osd, 4, Decoder::u32)?;
-        let addrs = decode_array(d, max_osd, 5, decode_addr)?;
+        let states = decode_counted(d, max_osd, 4, Decoder::u32)?;
+        let weights = decode_counted(d, max_osd, 4, Decoder::u32)?;
+        let addrs = decode_counted(d, max_osd, 5, decode_addr)?;
 
         let pg_temp = decode_osds(d)?;
         let primary_temp = FlatMap::decode_single(d, 21, PgId::decode, Decoder::i32)?;
-        let affinities = d.vec(4, Decoder::u32)?;
-        if !affinities.is_empty() && affinities.len() != max_osd {
-            return Err(ebadmsg());
-        }
+        let affinities = match d.count(4)? {
+            n if n == 0 || n == max_osd => OsdTable::decode(d, n, Decoder::u32)?,
+            _ => return Err(ebadmsg()),
+        };
         let crush = Arc::new(CrushMap::decode(d.blob()?)?, GFP_KERNEL)?;
         skip_profiles(d)?;
         let pg_upmap = decode_osds(d)?;
@@ -128,17 +130,17 @@ impl OsdMap {
             epoch,
             modified,
             flags,
-            pools,
-            pool_names,
+            pools: Arc::new(pools, GFP_KERNEL)?,
+            pool_names: Arc::new(pool_names, GFP_KERNEL)?,
             states,
             weights,
             addrs,
             affinities,
-            pg_temp,
-            primary_temp,
-            pg_upmap,
-            pg_upmap_items,
-            pg_upmap_primaries,
+            pg_temp: Arc::new(pg_temp, GFP_KERNEL)?,
+            primary_temp: Arc::new(primary_temp, GFP_KERNEL)?,
+            pg_upmap: Arc::new(pg_upmap, GFP_KERNEL)?,
+            pg_upmap_items: Arc::new(pg_upmap_items, GFP_KERNEL)?,
+            pg_upmap_primaries: Arc::new(pg_upmap_primaries, GFP_KERNEL)?,
             crush,
         })
     }
@@ -173,7 +175,7 @@ impl OsdMap {
     /// [`osd_state`] of an OSD; 0 for one that is not in the map.
     #[inline]
     pub fn osd_state(&self, osd: i32) -> u32 {
-        get(&self.states, osd).unwrap_or(0)
+        self.states.get(osd).unwrap_or(0)
     }
 
     /// Whether the OSD is part of the cluster.
@@ -192,28 +194,23 @@ impl OsdMap {
     /// Whether an OSD of the map is out: its weight is 0.
     #[inline]
     pub(crate) fn osd_is_out(&self, osd: i32) -> bool {
-        get(&self.weights, osd) == Some(0)
+        self.weights.get(osd) == Some(0)
     }
 
     /// The weight of an OSD, 16.16 fixed point.
     pub fn osd_weight(&self, osd: i32) -> u32 {
-        get(&self.weights, osd).unwrap_or(0)
-    }
-
-    /// Weights of all OSDs.
-    pub(crate) fn weights(&self) -> &[u32] {
-        &self.weights
+        self.weights.get(osd).unwrap_or(0)
     }
 
     /// The msgr2 address of an OSD; blank if it has none.
     pub fn osd_addr(&self, osd: i32) -> EntityAddr {
-        get(&self.addrs, osd).unwrap_or(EntityAddr::BLANK)
+        self.addrs.get(osd).unwrap_or(EntityAddr::BLANK)
     }
 
     /// How gladly an OSD is primary, 16.16 fixed point.
     #[inline]
     pub fn primary_affinity(&self, osd: i32) -> u32 {
-        get(&self.affinities, osd).unwrap_or(DEFAULT_PRIMARY_AFFINITY)
+        self.affinities.get(osd).unwrap_or(DEFAULT_PRIMARY_AFFINITY)
     }
 
     /// Whether no OSD has an affinity set.
@@ -257,11 +254,6 @@ impl OsdMap {
     }
 }
 
-#[inline]
-fn get<T: Copy>(array: &[T], osd: i32) -> Option<T> {
-    array.get(usize::try_from(osd).ok()?).copied()
-}
-
 /// Opens the wrapper and returns the version and body of the client's data.
 pub(super) fn client_data(bytes: &[u8], least: u8) -> Result<(u8, Decoder<'_>)> {
     let (wrapper, mut body) = Decoder::new(bytes).versioned(WRAPPER_COMPAT)?;
@@ -281,21 +273,17 @@ pub(super) fn decode_addr(d: &mut Decoder<'_>) -> Result<EntityAddr> {
     Ok(addrs.find(AddrType::MSGR2).unwrap_or(EntityAddr::BLANK))
 }
 
-/// Takes a count, which must be `count`, and as many elements.
-fn decode_array<'a, T>(
+/// Takes a count, which must be that of the OSDs, and their values.
+fn decode_counted<'a, T: Copy>(
     d: &mut Decoder<'a>,
-    count: usize,
+    max_osd: usize,
     min_size: usize,
-    element: impl Fn(&mut Decoder<'a>) -> Result<T>,
-) -> Result<KVVec<T>> {
-    if d.count(min_size)? != count {
-        return Err(ebadmsg());
+    value: impl Fn(&mut Decoder<'a>) -> Result<T>,
+) -> Result<OsdTable<T>> {
+    match d.count(min_size)? == max_osd {
+        true => OsdTable::decode(d, max_osd, value),
+        false => Err(ebadmsg()),
     }
-    let mut array = KVVec::with_capacity(count, GFP_KERNEL)?;
-    for _ in 0..count {
-        array.push(element(d)?, GFP_KERNEL)?;
-    }
-    Ok(array)
 }
 
 /// Takes pools, which ascend by id.

@@ -2,12 +2,14 @@
 //! `OSDMap::Incremental`: what changed from one epoch to the next.
 //!
 //! It is decoded as a whole before any of it counts; [`OsdMap::apply`] then makes a
-//! new map and leaves the old one as it was, whatever goes wrong.
+//! new map and leaves the old one as it was, whatever goes wrong. Tables in which
+//! nothing changes are shared.
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
 use super::decode::Decoder;
 use super::flat_map::FlatMap;
+use super::osd_table::Draft;
 use super::osdmap::{
     client_data, decode_addr, decode_osds, decode_pairs, decode_pools, osd_state, skip_profiles,
     skip_snaps, OsdMap, DEFAULT_PRIMARY_AFFINITY,
@@ -188,79 +190,100 @@ impl OsdMap {
         };
         let max_osd = delta.max_osd.unwrap_or(self.max_osd());
         check_max_osd(max_osd)?;
-        let mut map = Self {
+        let affinities = match self.affinities.is_empty() && delta.affinities.is_empty() {
+            true => 0,
+            false => max_osd,
+        };
+        let mut osds = Osds {
+            states: Draft::new(&self.states, max_osd, 0),
+            weights: Draft::new(&self.weights, max_osd, 0),
+            addrs: Draft::new(&self.addrs, max_osd, EntityAddr::BLANK),
+            affinities: Draft::new(&self.affinities, affinities, DEFAULT_PRIMARY_AFFINITY),
+        };
+        osds.apply(&delta)?;
+        Ok(Self {
             fsid: self.fsid,
             epoch: inc.epoch,
             modified: delta.modified,
             flags: delta.flags.unwrap_or(self.flags),
-            pools: merge_pools(&self.pools, &delta.pools, &delta.old_pools)?,
-            pool_names: self.pool_names.merged(&delta.pool_names, |id, _| {
-                delta.old_pools.binary_search(id).is_err()
-            })?,
-            states: resized(&self.states, max_osd, 0)?,
-            weights: resized(&self.weights, max_osd, 0)?,
-            addrs: resized(&self.addrs, max_osd, EntityAddr::BLANK)?,
-            affinities: match self.affinities.is_empty() && delta.affinities.is_empty() {
-                true => KVVec::new(),
-                false => resized(&self.affinities, max_osd, DEFAULT_PRIMARY_AFFINITY)?,
+            pools: match delta.pools.is_empty() && delta.old_pools.is_empty() {
+                true => self.pools.clone(),
+                false => Arc::new(
+                    merge_pools(&self.pools, &delta.pools, &delta.old_pools)?,
+                    GFP_KERNEL,
+                )?,
             },
-            pg_temp: self
-                .pg_temp
-                .merged(&delta.pg_temp, |_, new| new != Some(&[]))?,
-            primary_temp: self
-                .primary_temp
-                .merged(&delta.primary_temp, |_, new| new != Some(&[-1]))?,
-            pg_upmap: self
-                .pg_upmap
-                .merged(&delta.pg_upmap, without(&delta.old_pg_upmap))?,
-            pg_upmap_items: self
-                .pg_upmap_items
-                .merged(&delta.pg_upmap_items, without(&delta.old_pg_upmap_items))?,
-            pg_upmap_primaries: self.pg_upmap_primaries.merged(
+            pool_names: merged(
+                &self.pool_names,
+                &delta.pool_names,
+                &delta.old_pools,
+                |id, _| delta.old_pools.binary_search(id).is_err(),
+            )?,
+            states: osds.states.finish()?,
+            weights: osds.weights.finish()?,
+            addrs: osds.addrs.finish()?,
+            affinities: osds.affinities.finish()?,
+            pg_temp: merged(&self.pg_temp, &delta.pg_temp, &[], |_, new| {
+                new != Some(&[])
+            })?,
+            primary_temp: merged(&self.primary_temp, &delta.primary_temp, &[], |_, new| {
+                new != Some(&[-1])
+            })?,
+            pg_upmap: without(&self.pg_upmap, &delta.pg_upmap, &delta.old_pg_upmap)?,
+            pg_upmap_items: without(
+                &self.pg_upmap_items,
+                &delta.pg_upmap_items,
+                &delta.old_pg_upmap_items,
+            )?,
+            pg_upmap_primaries: without(
+                &self.pg_upmap_primaries,
                 &delta.pg_upmap_primaries,
-                without(&delta.old_pg_upmap_primaries),
+                &delta.old_pg_upmap_primaries,
             )?,
             crush: delta.crush.unwrap_or_else(|| self.crush.clone()),
-        };
-        map.apply_osds(&delta.weights, &delta.states, &delta.up)?;
-        for (osd, affinity) in &delta.affinities {
-            *place(&mut map.affinities, *osd)? = *affinity;
-        }
-        Ok(map)
+        })
     }
+}
 
-    /// Applies changes of OSDs in the order that makes sense of a map in which an
-    /// OSD is both new and removed: weights, states, addresses of those that came up.
-    fn apply_osds(
-        &mut self,
-        weights: &[(i32, u32)],
-        states: &[(i32, u32)],
-        up: &[(i32, EntityAddr)],
-    ) -> Result {
-        for (osd, weight) in weights {
-            *place(&mut self.weights, *osd)? = *weight;
+/// What is said of OSDs.
+struct Osds<'a> {
+    states: Draft<'a, u32>,
+    weights: Draft<'a, u32>,
+    addrs: Draft<'a, EntityAddr>,
+    affinities: Draft<'a, u32>,
+}
+
+impl Osds<'_> {
+    /// Applies changes in the order that makes sense of a map in which an OSD is both new
+    /// and removed: weights, states, addresses of those that came up.
+    fn apply(&mut self, delta: &Delta) -> Result {
+        for (osd, weight) in &delta.weights {
+            *self.weights.place(*osd)? = *weight;
             if *weight != 0 {
-                let state = place(&mut self.states, *osd)?;
+                let state = self.states.place(*osd)?;
                 *state |= osd_state::EXISTS;
                 *state &= !(osd_state::AUTOOUT | osd_state::NEW);
             }
         }
-        for (osd, flips) in states {
+        for (osd, flips) in &delta.states {
             let flips = if *flips == 0 { osd_state::UP } else { *flips };
-            let state = place(&mut self.states, *osd)?;
+            let state = self.states.place(*osd)?;
             if *state & flips & osd_state::EXISTS != 0 {
                 *state = 0;
-                *place(&mut self.addrs, *osd)? = EntityAddr::BLANK;
-                if let Ok(affinity) = place(&mut self.affinities, *osd) {
-                    *affinity = DEFAULT_PRIMARY_AFFINITY;
+                *self.addrs.place(*osd)? = EntityAddr::BLANK;
+                if self.affinities.len() > 0 {
+                    *self.affinities.place(*osd)? = DEFAULT_PRIMARY_AFFINITY;
                 }
             } else {
                 *state ^= flips;
             }
         }
-        for (osd, addr) in up {
-            *place(&mut self.states, *osd)? |= osd_state::EXISTS | osd_state::UP;
-            *place(&mut self.addrs, *osd)? = *addr;
+        for (osd, addr) in &delta.up {
+            *self.states.place(*osd)? |= osd_state::EXISTS | osd_state::UP;
+            *self.addrs.place(*osd)? = *addr;
+        }
+        for (osd, affinity) in &delta.affinities {
+            *self.affinities.place(*osd)? = *affinity;
         }
         Ok(())
     }
@@ -275,23 +298,28 @@ fn check_max_osd(max_osd: usize) -> Result {
     }
 }
 
-fn place<T>(array: &mut [T], osd: i32) -> Result<&mut T> {
-    usize::try_from(osd)
-        .ok()
-        .and_then(|osd| array.get_mut(osd))
-        .ok_or_else(ebadmsg)
+/// What follows a map of entries: itself if `changes` has none and none is `removed`.
+fn merged<K: Copy + Ord, V: Copy>(
+    old: &Arc<FlatMap<K, V>>,
+    changes: &FlatMap<K, V>,
+    removed: &[K],
+    keep: impl FnMut(&K, Option<&[V]>) -> bool,
+) -> Result<Arc<FlatMap<K, V>>> {
+    match changes.is_empty() && removed.is_empty() {
+        true => Ok(old.clone()),
+        false => Ok(Arc::new(old.merged(changes, keep)?, GFP_KERNEL)?),
+    }
 }
 
-fn without<'a, V>(removed: &'a [PgId]) -> impl Fn(&PgId, Option<&[V]>) -> bool + 'a {
-    |pg, _| removed.binary_search(pg).is_err()
-}
-
-/// A copy with `len` elements, of which new ones are `fill`.
-fn resized<T: Copy>(old: &[T], len: usize, fill: T) -> Result<KVVec<T>> {
-    let mut new = KVVec::with_capacity(len, GFP_KERNEL)?;
-    new.extend_from_slice(old.get(..len).unwrap_or(old), GFP_KERNEL)?;
-    new.resize(len, fill, GFP_KERNEL)?;
-    Ok(new)
+/// [`merged`] without those that are removed.
+fn without<V: Copy>(
+    old: &Arc<FlatMap<PgId, V>>,
+    changes: &FlatMap<PgId, V>,
+    removed: &[PgId],
+) -> Result<Arc<FlatMap<PgId, V>>> {
+    merged(old, changes, removed, |pg, _| {
+        removed.binary_search(pg).is_err()
+    })
 }
 
 fn merge_pools(old: &[Pool], new: &[Pool], removed: &[i64]) -> Result<KVVec<Pool>> {

@@ -46,7 +46,7 @@ pub(crate) fn crush(raw: &[u8]) {
             rule,
             raw.len() as u32,
             &mut result[..room],
-            &weights,
+            &|device| weights.get(device as usize).copied().unwrap_or(0),
             args,
         );
         assert!(len <= room && len <= 32);
