@@ -12,6 +12,8 @@
 //!                      └──────────── remove ───────────────▲
 //! ```
 //!
+//! Slots that were never used are not written to: a page grows into its room.
+//!
 //! Nothing here allocates but [`Registry::new_room`], which needs no lock.
 use kernel::prelude::*;
 
@@ -44,7 +46,11 @@ pub struct Room {
 
 /// The capabilities of a session.
 pub struct Registry {
+    /// Each has room for [`SLOTS`], and the slots that were ever used.
     pages: KVVec<Page>,
+    /// How many slots were ever used: those of the first pages.
+    used: u32,
+    /// Of those, the first of the free ones.
     free: u32,
     held: usize,
     pending: usize,
@@ -63,6 +69,7 @@ impl Registry {
     pub const fn new() -> Self {
         Self {
             pages: KVVec::new(),
+            used: 0,
             free: NONE,
             held: 0,
             pending: 0,
@@ -73,8 +80,14 @@ impl Registry {
     // ----- room: no allocation under the lock -----
 
     /// Whether one more fits.
-    pub const fn has_room(&self) -> bool {
-        self.free != NONE
+    pub fn has_room(&self) -> bool {
+        self.free != NONE || self.unused_page().is_some()
+    }
+
+    /// The page of the next slot that was never used.
+    fn unused_page(&self) -> Option<usize> {
+        let page = usize::try_from(self.used).ok()? / SLOTS;
+        (page < self.pages.len()).then_some(page)
     }
 
     /// How many pages the table needs a place for that has none now; 0 if it has places
@@ -94,29 +107,18 @@ impl Registry {
     /// [`ENOMEM`].
     pub fn new_room(table: usize) -> Result<Room> {
         Ok(Room {
-            page: KVec::from_elem(Slot::Free { next: NONE }, SLOTS, GFP_KERNEL)?,
+            page: KVec::with_capacity(SLOTS, GFP_KERNEL)?,
             table: KVVec::with_capacity(table, GFP_KERNEL)?,
         })
     }
 
     /// Adds the room. What it returns is to be freed without the lock.
     pub fn grow(&mut self, room: Room) -> Room {
-        let Room {
-            mut page,
-            mut table,
-        } = room;
-        let Some(first) = self
-            .pages
-            .len()
-            .checked_mul(SLOTS)
-            .and_then(|first| u32::try_from(first).ok())
-        else {
+        let Room { page, mut table } = room;
+        // Slots are numbered by 32 bits, of which [`NONE`] is no number.
+        let slots = self.pages.len().saturating_add(1).checked_mul(SLOTS);
+        if slots.is_none_or(|slots| u32::try_from(slots).is_err()) {
             return Room { page, table };
-        };
-        let mut next = self.free;
-        for (slot, index) in page.iter_mut().zip(first..NONE) {
-            *slot = Slot::Free { next };
-            next = index;
         }
         if self.pages.len() == self.pages.capacity() {
             if table.capacity() <= self.pages.len() {
@@ -129,9 +131,8 @@ impl Registry {
                 let _ = self.pages.push(old, GFP_KERNEL);
             }
         }
-        if self.pages.push(page, GFP_KERNEL).is_ok() {
-            self.free = next;
-        }
+        // Nor does this.
+        let _ = self.pages.push(page, GFP_KERNEL);
         Room {
             page: KVec::new(),
             table,
@@ -146,12 +147,23 @@ impl Registry {
 
     fn take_free(&mut self, new: Slot) -> Option<u32> {
         let index = self.free;
+        if index == NONE {
+            return self.take_unused(new);
+        }
         let slot = self.slot(index)?;
         let Slot::Free { next } = *slot else {
             return None;
         };
         *slot = new;
         self.free = next;
+        Some(index)
+    }
+
+    fn take_unused(&mut self, new: Slot) -> Option<u32> {
+        let page = self.unused_page()?;
+        self.pages.get_mut(page)?.push_within_capacity(new).ok()?;
+        let index = self.used;
+        self.used = index.saturating_add(1);
         Some(index)
     }
 
@@ -345,6 +357,27 @@ mod tests {
         // Slots were used again.
         assert_eq!((registry.len(), registry.pages.len()), (1000, 8));
         assert_eq!(inos(&mut registry)?.len(), 1000);
+        Ok(())
+    }
+
+    #[test]
+    fn room_that_comes_twice_is_used() -> Result {
+        let mut registry = Registry::new();
+        for _ in 0..2 {
+            let room = Registry::new_room(registry.wanted_table())?;
+            drop(registry.grow(room));
+        }
+        for ino in 0..200 {
+            assert!(registry.insert(ino).is_some());
+        }
+        assert_eq!(registry.pages.len(), 2);
+        assert!(inos(&mut registry)?.iter().copied().eq(0..200));
+        // 56 are left.
+        while registry.has_room() {
+            assert!(registry.insert(7).is_some());
+        }
+        assert!(registry.insert(7).is_none());
+        assert_eq!(registry.len(), 256);
         Ok(())
     }
 
