@@ -26,7 +26,6 @@ use ceph_fs_proto::{
         msg::seq_newer,
         reply::{ClientReply, DirEntry, DirStat, Extra, ReplyDir},
         request::Args,
-        snap::SnapTrace,
     },
 };
 use ceph_proto::{errno::estale, wire::types::Timespec};
@@ -302,7 +301,7 @@ impl FsClient {
         reply: &ClientReply<'_>,
     ) -> Result<Filled> {
         if !reply.snap_trace.is_empty() {
-            self.realms.update(&SnapTrace::decode(reply.snap_trace)?)?;
+            self.realms.take_in(reply.snap_trace)?;
         }
         let sb = self.super_block().ok_or(EIO)?;
         let sb = &*sb;

@@ -45,6 +45,9 @@ struct Realms {
     len: usize,
     /// With more than that it is time to look which are used.
     enough: usize,
+    /// The trace that [`Self::take_in`] has taken in, if nothing has changed since. Empty
+    /// for none.
+    last: KVVec<u8>,
 }
 
 impl Realms {
@@ -53,6 +56,56 @@ impl Realms {
             tree: RBTree::new(),
             len: 0,
             enough: FEW,
+            last: KVVec::new(),
+        }
+    }
+
+    /// Takes in an encoded trace. Nearly all replies repeat that of the one before, which is
+    /// not even decoded.
+    fn take_in(&mut self, encoded: &[u8]) -> Result {
+        if self.last[..] == *encoded {
+            return Ok(());
+        }
+        self.update(&SnapTrace::decode(encoded)?)?;
+        if self.last.extend_from_slice(encoded, GFP_KERNEL).is_err() {
+            self.last.clear();
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, trace: &SnapTrace<'_>) -> Result {
+        self.last.clear();
+        for new in trace.iter() {
+            if let Some(old) = self.tree.get_mut(&new.ino) {
+                old.parent = new.parent;
+                old.unused = 0;
+                if new.seq > old.seq {
+                    old.snaps = numbers(new.snaps)?;
+                    old.prior_parent_snaps = numbers(new.prior_parent_snaps)?;
+                    old.created = new.created;
+                    old.parent_since = new.parent_since;
+                    old.seq = new.seq;
+                }
+                continue;
+            }
+            let realm = Realm {
+                seq: new.seq,
+                parent: new.parent,
+                created: new.created,
+                parent_since: new.parent_since,
+                snaps: numbers(new.snaps)?,
+                prior_parent_snaps: numbers(new.prior_parent_snaps)?,
+                unused: 0,
+            };
+            self.insert(new.ino, realm)?;
+        }
+        Ok(())
+    }
+
+    fn set_parent(&mut self, ino: u64, parent: u64) {
+        self.last.clear();
+        if let Some(realm) = self.tree.get_mut(&ino) {
+            realm.parent = parent;
         }
     }
 
@@ -66,6 +119,7 @@ impl Realms {
 
     /// Counts for each whether it is unused, until it is [marked](Self::mark).
     fn begin(&mut self) {
+        self.last.clear();
         for (_, realm) in self.tree.iter_mut() {
             realm.unused = realm.unused.saturating_add(1);
         }
@@ -132,38 +186,16 @@ impl SnapRealms {
     ///
     /// `ENOMEM`; some realms may have been taken in then.
     pub(crate) fn update(&self, trace: &SnapTrace<'_>) -> Result {
-        for new in trace.iter() {
-            let mut realms = self.realms.lock();
-            if let Some(old) = realms.tree.get_mut(&new.ino) {
-                old.parent = new.parent;
-                old.unused = 0;
-                if new.seq > old.seq {
-                    old.snaps = numbers(new.snaps)?;
-                    old.prior_parent_snaps = numbers(new.prior_parent_snaps)?;
-                    old.created = new.created;
-                    old.parent_since = new.parent_since;
-                    old.seq = new.seq;
-                }
-                continue;
-            }
-            let realm = Realm {
-                seq: new.seq,
-                parent: new.parent,
-                created: new.created,
-                parent_since: new.parent_since,
-                snaps: numbers(new.snaps)?,
-                prior_parent_snaps: numbers(new.prior_parent_snaps)?,
-                unused: 0,
-            };
-            realms.insert(new.ino, realm)?;
-        }
-        Ok(())
+        self.realms.lock().update(trace)
+    }
+
+    /// As [`Self::update`], of a trace that is still encoded, as it is in replies.
+    pub(crate) fn take_in(&self, encoded: &[u8]) -> Result {
+        self.realms.lock().take_in(encoded)
     }
 
     fn set_parent(&self, ino: u64, parent: u64) {
-        if let Some(realm) = self.realms.lock().tree.get_mut(&ino) {
-            realm.parent = parent;
-        }
+        self.realms.lock().set_parent(ino, parent);
     }
 
     /// What to tell a restarted server.
@@ -292,6 +324,42 @@ mod tests {
         assert_eq!(&pass(&mut realms, &[3, 3, 7])[..], &[1, 3]);
         assert_eq!(&pass(&mut realms, &[])[..], &[1, 3]);
         assert!(pass(&mut realms, &[]).is_empty());
+        Ok(())
+    }
+
+    /// A trace of one realm.
+    fn trace(ino: u64, parent: u64) -> Result<KVec<u8>> {
+        let mut bytes = KVec::new();
+        // When it came to be; the realm above, and since when; version; no snapshots.
+        for number in [ino, 1, parent, 1, 1, 0] {
+            bytes.extend_from_slice(&number.to_le_bytes(), GFP_KERNEL)?;
+        }
+        Ok(bytes)
+    }
+
+    #[test]
+    fn a_trace_is_taken_in_again_if_something_has_changed() -> Result {
+        let mut realms = Realms::new();
+        let (first, second) = (trace(5, 1)?, trace(5, 2)?);
+        let parent = |realms: &Realms| realms.tree.get(&5).map(|realm| realm.parent);
+        realms.take_in(&first)?;
+        assert_eq!((parent(&realms), &realms.last[..]), (Some(1), &first[..]));
+        realms.take_in(&second)?;
+        realms.take_in(&first)?;
+        assert_eq!(parent(&realms), Some(1));
+        realms.update(&SnapTrace::decode(&second)?)?;
+        realms.take_in(&first)?;
+        assert_eq!(parent(&realms), Some(1));
+        realms.set_parent(5, 3);
+        realms.take_in(&first)?;
+        assert_eq!(parent(&realms), Some(1));
+        // One that was told of in between is not unused.
+        realms.begin();
+        realms.take_in(&first)?;
+        realms.begin();
+        realms.end();
+        assert_eq!(parent(&realms), Some(1));
+        assert!(realms.take_in(&first[..40]).is_err());
         Ok(())
     }
 
