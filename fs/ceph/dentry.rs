@@ -53,7 +53,7 @@ pub(crate) struct Grant {
 
 impl Grant {
     /// What a reply grants, if anything.
-    pub(crate) fn new(stat: &LeaseStat<'_>) -> Option<Self> {
+    pub(crate) fn new(stat: &LeaseStat) -> Option<Self> {
         (stat.is_valid() && stat.duration_ms > 0).then_some(Self {
             duration_ms: stat.duration_ms,
             seq: stat.seq,

@@ -187,9 +187,9 @@ impl Prepared {
                 [] => None,
                 name => Some(Arc::new(owned(name)?, GFP_KERNEL)?),
             },
-            frag_tree: match stat.splits.is_empty() {
+            frag_tree: match stat.splits().is_empty() {
                 true => None,
-                false => Some(FragTree::from_splits(stat.splits.iter())?),
+                false => Some(FragTree::from_splits(stat.splits().iter())?),
             },
         })
     }
@@ -328,7 +328,7 @@ impl FsClient {
             Extra::None | Extra::Raw(_) => {
                 if let (Args::Getattr { mask }, Some(target)) = (&spec.args, &reply.target) {
                     if mask.contains(Caps::STAT_INLINE_DATA) {
-                        filled.value = owned(target.inline_data)?;
+                        filled.value = owned(target.inline_data())?;
                     }
                 }
             }
@@ -436,7 +436,7 @@ impl FsClient {
             Got::New(mut new) => {
                 crate::ops::init_inode(&mut new, bits, stat.rdev())?;
                 if bits & mode::TYPE_MASK == mode::SYMLINK {
-                    new.data().set_symlink(c_string(stat.symlink)?);
+                    new.data().set_symlink(c_string(stat.symlink())?);
                 }
                 self.take_over(session, &new, stat, prepared)?;
                 Ok((new.unlock(), false))

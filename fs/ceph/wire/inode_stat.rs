@@ -67,22 +67,17 @@ impl<'a> Splits<'a> {
 
 /// What a reply says of an inode, borrowed from the message.
 ///
-/// What has a fixed place is not copied: it is read from there when it is asked for.
+/// It is not copied: what has a fixed place is read from there when it is asked for, and so
+/// is what hardly any inode has.
 #[derive(Clone, Copy, Debug)]
 pub struct InodeStat<'a> {
     fixed: &'a [u8; FIXED_SIZE],
-    /// How the directory is split.
-    pub splits: Splits<'a>,
-    /// Target of a symbolic link.
-    pub symlink: &'a [u8],
+    /// What follows that.
+    rest: &'a [u8],
     /// How names of the directory are hashed.
     pub dir_hash: DirHash,
-    /// Extended attributes, encoded; empty when they are not told.
-    pub xattrs: &'a [u8],
     /// Version of the inline data; [`InodeStat::INLINE_NONE`] without.
     pub inline_version: u64,
-    /// Content kept with the inode.
-    pub inline_data: &'a [u8],
     /// RADOS namespace of the objects.
     pub pool_ns: &'a [u8],
     changes: &'a [u8; 16],
@@ -241,71 +236,66 @@ impl<'a> InodeStat<'a> {
         u64::from_le_bytes(count)
     }
 
+    /// How the directory is split.
+    #[inline]
+    pub fn splits(&self) -> Splits<'a> {
+        take_splits(&mut Decoder::new(self.rest)).unwrap_or_default()
+    }
+
+    /// Target of a symbolic link.
+    pub fn symlink(&self) -> &'a [u8] {
+        let mut d = Decoder::new(self.rest);
+        let target = take_splits(&mut d).and_then(|_| d.blob());
+        target.unwrap_or_default()
+    }
+
+    /// Content kept with the inode.
+    pub fn inline_data(&self) -> &'a [u8] {
+        let mut d = Decoder::new(self.rest);
+        let target = take_splits(&mut d).and_then(|_| d.blob());
+        // The hash of names, extended attributes, the version.
+        let before = target.and_then(|_| d.skip(8)).and_then(|()| d.blob());
+        let data = before.and_then(|_| d.skip(8)).and_then(|()| d.blob());
+        data.unwrap_or_default()
+    }
+
     /// Takes an inode.
     // Inlined because what it gives is large, and would be moved.
     #[inline(always)]
     pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
-        let (version, mut body) = d.versioned(1)?;
+        let (_, mut body) = d.versioned(1)?;
         let d = &mut body;
         let fixed = d.chunk()?;
-        let splits = {
-            let count = d.count(8)?;
-            Splits(d.bytes(count.checked_mul(8).ok_or_else(ebadmsg)?)?)
-        };
-        let symlink = d.blob()?;
+        let rest = d.rest();
+        take_splits(d)?;
+        // Target of a symbolic link.
+        d.blob()?;
         let dir_hash = DirHash::decode(&mut d.block::<8>()?)?;
-        let xattrs = d.blob()?;
+        // Extended attributes: this client asks for them by name.
+        d.blob()?;
         let inline_version = d.u64()?;
-        let inline_data = d.blob()?;
+        // Inline data.
+        d.blob()?;
         // Limits.
-        let (_, _quota) = d.versioned(1)?;
+        d.versioned(1)?;
         let pool_ns = d.blob()?;
         let changes = d.chunk()?;
-        // Rank that the directory is pinned to (4 bytes), when the snapshot was taken (8),
-        // snapshots below the directory (8).
-        match version {
-            0 | 1 => {}
-            2 => d.skip(4)?,
-            3 => d.skip(12)?,
-            _ => d.skip(20)?,
-        }
-        if version >= 5 {
-            // Metadata of the snapshot, strings by name: not shown anywhere.
-            for _ in 0..d.count(8)? {
-                d.blob()?;
-                d.blob()?;
-            }
-        }
-        if version >= 6 {
-            // Whether it is encrypted.
-            d.skip(1)?;
-        }
-        if version >= 7 {
-            // Context and true size of an encrypted file.
-            d.blob()?;
-            d.blob()?;
-        }
-        if version >= 8 {
-            // Optional metadata, of which only charmap exists; a client that does
-            // not offer CEPHFS_FEATURE_CHARMAP must not interpret names.
-            let (_, _charmap) = d.versioned(u8::MAX)?;
-        }
-        if version >= 9 {
-            // Subvolume that it belongs to.
-            d.skip(8)?;
-        }
+        // What later versions add is not used: pinning, snapshots, encryption, case of names.
         Ok(Self {
             fixed,
-            splits,
-            symlink,
+            rest,
             dir_hash,
-            xattrs,
             inline_version,
-            inline_data,
             pool_ns,
             changes,
         })
     }
+}
+
+#[inline(always)]
+fn take_splits<'a>(d: &mut Decoder<'a>) -> Result<Splits<'a>> {
+    let count = d.count(8)?;
+    Ok(Splits(d.bytes(count.checked_mul(8).ok_or_else(ebadmsg)?)?))
 }
 
 #[cfg(any(test, CONFIG_KUNIT))]
@@ -345,8 +335,8 @@ pub(super) mod samples {
             e.u32(0o100644)?.u32(1000)?.u32(100)?.u32(1)?;
             e.bytes(&[0; 40])?.bytes(&[2; 8])?;
             e.u32(1)?.u32(0)?.u32(3)?;
-            e.blob(b"")?.u8(2)?.bytes(&[0; 7])?.blob(b"xattr")?;
-            e.u64(u64::MAX)?.blob(b"")?;
+            e.blob(b"to")?.u8(2)?.bytes(&[0; 7])?.blob(b"xattr")?;
+            e.u64(u64::MAX)?.blob(b"inline")?;
             e.versioned(1, 1, |e| {
                 e.u64(10)?.u64(20)?;
                 Ok(())
@@ -417,8 +407,9 @@ mod tests {
                 (inode.mode(), inode.uid(), inode.layout().pool),
                 (0o100644, 1000, 2)
             );
-            assert_eq!((inode.xattrs, inode.pool_ns), (&b"xattr"[..], &b"ns"[..]));
-            assert_eq!(inode.splits.iter().count(), 1);
+            assert_eq!((inode.symlink(), inode.pool_ns), (&b"to"[..], &b"ns"[..]));
+            assert_eq!(inode.inline_data(), b"inline");
+            assert_eq!(inode.splits().iter().count(), 1);
             assert_eq!((inode.btime().nsec, inode.change_attr()), (0x0303_0303, 6));
             for len in 0..bytes.len() {
                 let short = bytes.get(..len).ok_or(EINVAL)?;
@@ -431,7 +422,8 @@ mod tests {
     #[test]
     fn a_body_may_not_end_early() -> Result {
         let mut e = Encoder::new();
-        samples::inode(&mut e, 7, 1)?;
+        // That has nothing but what is used.
+        samples::inode(&mut e, 1, 1)?;
         let bytes = e.into_vec();
         let body = bytes.get(6..).ok_or(EINVAL)?;
         for len in 0..body.len() {

@@ -5,18 +5,16 @@ use kernel::prelude::*;
 
 /// `LeaseStat`: for how long a name in a directory may be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LeaseStat<'a> {
+pub struct LeaseStat {
     /// Kinds of leases (`CEPH_LEASE_*`); 0 for none.
     pub mask: u16,
     /// Milliseconds from when the request was sent.
     pub duration_ms: u32,
     /// Version of the lease.
     pub seq: u32,
-    /// The long form of an encrypted name.
-    pub altname: &'a [u8],
 }
 
-impl<'a> LeaseStat<'a> {
+impl LeaseStat {
     /// The lease is valid (`CEPH_LEASE_VALID`, in its old and new value).
     pub const VALID: u16 = 1 | 2;
     /// The entry is the primary link of its inode.
@@ -24,14 +22,14 @@ impl<'a> LeaseStat<'a> {
 
     /// Takes a lease in the versioned encoding.
     #[inline(always)]
-    pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
-        let (version, mut body) = d.versioned(1)?;
+    pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        let (_, mut body) = d.versioned(1)?;
         let mut block = body.block::<10>()?;
+        // The long form of an encrypted name follows.
         Ok(Self {
             mask: block.u16()?,
             duration_ms: block.u32()?,
             seq: block.u32()?,
-            altname: if version >= 2 { body.blob()? } else { &[] },
         })
     }
 
@@ -142,10 +140,7 @@ mod tests {
             let bytes = e.into_vec();
             let lease = LeaseStat::decode(&mut Decoder::new(&bytes))?;
             assert!(lease.is_valid());
-            assert_eq!(
-                (lease.duration_ms, lease.seq, lease.altname),
-                (2, 3, altname)
-            );
+            assert_eq!((lease.duration_ms, lease.seq), (2, 3));
             for len in 0..bytes.len() {
                 let short = bytes.get(..len).ok_or(EINVAL)?;
                 assert!(LeaseStat::decode(&mut Decoder::new(short)).is_err());

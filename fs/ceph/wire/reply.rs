@@ -21,16 +21,15 @@ pub struct DirStat {
 
 impl DirStat {
     /// Takes a fragment's statistics.
+    #[inline]
     pub fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let (_, mut body) = d.versioned(1)?;
         let mut head = body.block::<8>()?;
-        let stat = Self {
+        // The ranks that have a copy follow.
+        Ok(Self {
             frag: Frag::checked(head.u32()?)?,
             auth: u32::try_from(head.i32()?).ok(),
-        };
-        // Ranks that have a copy.
-        body.count(4)?;
-        Ok(stat)
+        })
     }
 }
 
@@ -41,10 +40,8 @@ pub struct ReplyDentry<'a> {
     pub dir: InodeStat<'a>,
     /// Its fragment.
     pub frag: DirStat,
-    /// The name.
-    pub name: &'a [u8],
     /// For how long the name may be trusted.
-    pub lease: LeaseStat<'a>,
+    pub lease: LeaseStat,
 }
 
 /// An entry of a directory that was listed.
@@ -53,7 +50,7 @@ pub struct DirEntry<'a> {
     /// The name.
     pub name: &'a [u8],
     /// For how long the name may be trusted.
-    pub lease: LeaseStat<'a>,
+    pub lease: LeaseStat,
     /// What it names.
     pub inode: InodeStat<'a>,
 }
@@ -205,14 +202,8 @@ pub enum Extra<'a> {
 /// `MClientReply`, borrowed from the message.
 #[derive(Debug)]
 pub struct ClientReply<'a> {
-    /// The operation, as the server repeats it.
-    pub op: u32,
     /// 0 or a negative error number.
     pub result: i32,
-    /// The server's version of the map.
-    pub mdsmap_epoch: u32,
-    /// Whether the change is on disk.
-    pub safe: bool,
     /// The directory and name that it is about.
     pub dentry: Option<ReplyDentry<'a>>,
     /// The inode that it is about.
@@ -231,11 +222,13 @@ impl<'a> ClientReply<'a> {
     pub fn decode(front: &'a [u8], op: Op) -> Result<Self> {
         let mut d = Decoder::new(front);
         let mut head = d.block::<15>()?;
+        // The operation, as the server repeats it.
+        head.skip(4)?;
+        let result = head.i32()?;
+        // The server's version of the map, and whether a change is on disk.
+        head.skip(5)?;
         let mut reply = Self {
-            op: head.u32()?,
-            result: head.i32()?,
-            mdsmap_epoch: head.u32()?,
-            safe: head.bool()?,
+            result,
             dentry: None,
             target: None,
             extra: Extra::None,
@@ -245,12 +238,11 @@ impl<'a> ClientReply<'a> {
         let mut trace = d.blob_decoder()?;
         if !trace.is_empty() {
             if is_dentry {
-                reply.dentry = Some(ReplyDentry {
-                    dir: InodeStat::decode(&mut trace)?,
-                    frag: DirStat::decode(&mut trace)?,
-                    name: trace.blob()?,
-                    lease: LeaseStat::decode(&mut trace)?,
-                });
+                let (dir, frag) = (InodeStat::decode(&mut trace)?, DirStat::decode(&mut trace)?);
+                // The name that was asked for.
+                trace.blob()?;
+                let lease = LeaseStat::decode(&mut trace)?;
+                reply.dentry = Some(ReplyDentry { dir, frag, lease });
             }
             if is_target {
                 reply.target = Some(InodeStat::decode(&mut trace)?);
@@ -322,7 +314,7 @@ mod tests {
 
     fn sample(entries: u32) -> Result<KVVec<u8>> {
         let mut e = Encoder::new();
-        e.u32(Op::READDIR.0)?.i32(0)?.u32(5)?.bytes(&[1, 1, 1])?;
+        e.u32(Op::READDIR.0)?.i32(-2)?.u32(5)?.bytes(&[1, 1, 1])?;
         e.sized(|e| {
             samples::inode(e, 7, 1)?;
             frag(e)?;
@@ -348,9 +340,9 @@ mod tests {
     fn a_listing_is_read() -> Result {
         let bytes = sample(3)?;
         let reply = ClientReply::decode(&bytes, Op::READDIR)?;
-        assert!(reply.safe && reply.result == 0 && reply.snap_trace == b"snaps");
+        assert!(reply.result == -2 && reply.snap_trace == b"snaps");
         let dentry = reply.dentry.ok_or(EINVAL)?;
-        assert_eq!((dentry.name, dentry.frag.auth), (&b"dir"[..], None));
+        assert_eq!((dentry.lease.seq, dentry.frag.auth), (7, None));
         assert_eq!(reply.target.ok_or(EINVAL)?.vino().ino, 0x1000);
         let Extra::Dir(dir) = reply.extra else {
             return Err(EINVAL);

@@ -78,7 +78,7 @@ pub(crate) fn fsmap_user(raw: &[u8]) {
 /// Walks all that an inode lends.
 fn inode_is_sane(inode: &InodeStat<'_>, hash: u32) {
     let splits = inode
-        .splits
+        .splits()
         .iter()
         .inspect(|split| frag_is_sane(split.frag));
     if let Ok(tree) = FragTree::from_splits(splits) {
@@ -86,7 +86,7 @@ fn inode_is_sane(inode: &InodeStat<'_>, hash: u32) {
         frag_is_sane(leaf);
         assert!(leaf.contains(hash & 0xff_ffff));
     }
-    let _ = inode.layout().check();
+    let _ = (inode.layout().check(), inode.symlink(), inode.inline_data());
 }
 
 pub(crate) fn inode_stat(raw: &[u8]) {
