@@ -39,7 +39,7 @@ use crate::{
     caps::{Delayed, SessionCaps},
     fill::Filled,
     inode::Session,
-    mds_client::{Caller, MdsClient, MdsHooks, OwnedPath, OwnedRelease, Reply, Spec},
+    mds_client::{Caller, MdsClient, MdsHooks, OwnedPath, Reply, Spec},
     snap::SnapRealms,
     super_block::CephFs,
 };
@@ -48,8 +48,6 @@ use crate::{
 pub(crate) struct Subject {
     /// The inode, or the directory of the name.
     pub(crate) inode: Option<InodeRef<CephFs>>,
-    /// Hash of the name in the directory.
-    pub(crate) hash: Option<u32>,
     /// The fragment of the directory.
     pub(crate) frag: Option<Frag>,
     /// When it was asked, from which leases count.
@@ -60,7 +58,6 @@ impl Default for Subject {
     fn default() -> Self {
         Self {
             inode: None,
-            hash: None,
             frag: None,
             started: time::jiffies(),
         }
@@ -73,14 +70,6 @@ impl Subject {
         Self {
             inode: Some(inode.get()),
             ..Self::default()
-        }
-    }
-
-    /// About a name in a directory.
-    pub(crate) fn name(dir: &Inode<CephFs>, name: &[u8]) -> Self {
-        Self {
-            hash: Some(dir.data().dir_hash().hash(name)),
-            ..Self::inode(dir)
         }
     }
 
@@ -255,7 +244,7 @@ impl FsClient {
             path2: OwnedPath::default(),
             want_dentry: true,
             caller: Self::caller()?,
-            subject: Subject::name(dir, name),
+            subject: Subject::inode(dir),
             timeout: None,
         })?;
         match reply.result {
@@ -369,26 +358,24 @@ impl MdsHooks for FsClient {
         };
         let info = inode.data();
         let state = info.state();
-        // The fragment of the name may have a rank of its own.
-        let hashed = subject.hash.map(|hash| state.frag_tree.choose(hash));
-        let frag = subject.frag.or(hashed);
-        let mut delegations = state.delegations.iter();
-        let delegated = delegations.find(|(of, _)| Some(*of) == frag);
+        // The fragment, or that of the name, may have a rank of its own. Few have, so the
+        // name is not hashed before there is one.
+        let delegated = if state.delegations.is_empty() {
+            None
+        } else {
+            let name = &spec.path1.path;
+            let of_name = || state.frag_tree.choose(state.dir_hash.hash(name));
+            let hashed = (!name.is_empty()).then(of_name);
+            let frag = subject.frag.or(hashed);
+            let mut delegations = state.delegations.iter();
+            delegations.find(|(of, _)| Some(*of) == frag)
+        };
         let cap = state.caps.auth().or_else(|| state.caps.caps().next());
         Clues {
             told: None,
             delegated: delegated.map(|(_, rank)| *rank),
             issuer: cap.map(|cap| cap.issuer().rank()),
         }
-    }
-
-    fn releases(
-        &self,
-        _spec: &Spec<Subject>,
-        _session: &Arc<Session>,
-    ) -> Result<KVVec<OwnedRelease>> {
-        // Nothing that a client asks for in order to read needs others' consent.
-        Ok(KVVec::new())
     }
 
     fn fill(

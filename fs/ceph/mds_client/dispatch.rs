@@ -63,13 +63,12 @@ impl<H: MdsHooks> ConnectionOps for SessionOps<H> {
     // or another client, that waits for ever.
     fn dispatch(&self, _con: &Arc<Connection>, msg: Incoming) -> Result {
         let (mdsc, session) = (&self.mdsc, &self.session);
-        if !mdsc.is_current(session) {
-            return Ok(());
-        }
         let taken = match msg.header.kind {
+            // By far the most. It looks for the session itself.
+            CLIENT_REPLY => mdsc.reply(session, &msg),
+            _ if !mdsc.is_current(session) => Ok(()),
             unknown if understood(unknown).is_none() => Ok(()),
             CLIENT_SESSION => mdsc.session_message(session, &msg),
-            CLIENT_REPLY => mdsc.reply(session, &msg),
             CLIENT_REQUEST_FORWARD => mdsc.forward(session, &msg),
             MDS_MAP => mdsc.monitor_message(&msg),
             _ => {
@@ -259,7 +258,8 @@ impl<H: MdsHooks> MdsClient<H> {
     fn reply(self: &Arc<Self>, session: &Arc<Session<H>>, msg: &Incoming) -> Result {
         let request = {
             let state = self.state.lock();
-            state.requests.get(&msg.header.tid).cloned()
+            let request = state.requests.get(&msg.header.tid);
+            request.filter(|_| state.is_current(session)).cloned()
         };
         let Some(request) = request else {
             return Ok(());

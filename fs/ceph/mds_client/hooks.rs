@@ -9,7 +9,7 @@ use kernel::{prelude::*, sync::Arc};
 use ceph_core::messenger::{Incoming, Parts};
 use ceph_fs_proto::{machine::route::Clues, wire::reply::ClientReply};
 
-use super::request::{OwnedRelease, Spec};
+use super::request::Spec;
 use super::session::Session;
 
 /// The file system above an [`MdsClient`](super::MdsClient).
@@ -31,13 +31,6 @@ pub(crate) trait MdsHooks: Send + Sync + Sized + 'static {
     /// Says what is known of who serves a request. Called with the MDS client's state locked:
     /// it must not sleep nor call back.
     fn clues(&self, spec: &Spec<Self::Subject>) -> Clues;
-
-    /// Capabilities and leases to give back with a request that goes to a session.
-    fn releases(
-        &self,
-        spec: &Spec<Self::Subject>,
-        session: &Arc<Session<Self>>,
-    ) -> Result<KVVec<OwnedRelease>>;
 
     /// Takes in a reply: snap realms, inodes, capabilities. It never touches the
     /// dentry cache: that is for the task that asked.

@@ -52,7 +52,7 @@ mod request;
 mod session;
 
 pub(crate) use hooks::MdsHooks;
-pub(crate) use request::{Caller, OwnedPath, OwnedRelease, Reply, Request, Spec};
+pub(crate) use request::{Caller, OwnedPath, Reply, Request, Spec};
 pub(crate) use session::{caps_epoch, Session, SessionState};
 
 use dispatch::SessionOps;
@@ -162,8 +162,19 @@ impl_has_delayed_task! {
 enum Next<H: MdsHooks> {
     Fail(Error),
     Wait,
-    /// Through this session, if it was sent so many times until then.
-    Send(Arc<Session<H>>, u32),
+    Send(Sending<H>),
+}
+
+/// How a request is to be sent.
+struct Sending<H: MdsHooks> {
+    /// Through this session.
+    session: Arc<Session<H>>,
+    /// If it was sent so many times until then.
+    attempts: u32,
+    /// The oldest request that is not answered.
+    oldest: u64,
+    /// Epoch of the map.
+    epoch: u32,
 }
 
 impl<H: MdsHooks> MdsClient<H> {
@@ -275,9 +286,7 @@ impl<H: MdsHooks> MdsClient<H> {
 
     /// Whether it is the session of its rank still.
     fn is_current(&self, session: &Arc<Session<H>>) -> bool {
-        let state = self.state.lock();
-        let current = state.session(session.rank);
-        current.is_some_and(|current| Arc::ptr_eq(current, session))
+        self.state.lock().is_current(session)
     }
 
     /// Calls `f` for each session, with no lock held.
@@ -371,8 +380,8 @@ impl<H: MdsHooks> MdsClient<H> {
         match self.next(&hooks, request) {
             Next::Wait => {}
             Next::Fail(e) => self.finish(request, Err(e)),
-            Next::Send(session, attempts) => {
-                if let Err(e) = self.transmit(&hooks, &session, request, attempts) {
+            Next::Send(how) => {
+                if let Err(e) = Self::transmit(request, &how) {
                     self.finish(request, Err(e));
                 }
             }
@@ -413,6 +422,7 @@ impl<H: MdsHooks> MdsClient<H> {
             request.progress.lock().place = Place::WaitsForMap;
             return Next::Wait;
         };
+        let epoch = map.epoch;
         let session = match self.get_session(state, rank) {
             Ok(session) => session,
             Err(e) => return Next::Fail(e),
@@ -423,7 +433,13 @@ impl<H: MdsHooks> MdsClient<H> {
                 progress.place = Place::Sent(rank);
                 let attempts = progress.attempts;
                 drop(progress);
-                return Next::Send(session, attempts);
+                let oldest = state.requests.keys().next().copied();
+                return Next::Send(Sending {
+                    session,
+                    attempts,
+                    oldest: oldest.unwrap_or(request.tid()),
+                    epoch,
+                });
             }
             SessionState::Rejected => {
                 let recovers = self.config.recover && self.is_blocklisted();
@@ -445,52 +461,36 @@ impl<H: MdsHooks> MdsClient<H> {
     }
 
     /// Encodes and queues a request, unless the session has been lost meanwhile.
-    fn transmit(
-        self: &Arc<Self>,
-        hooks: &H,
-        session: &Arc<Session<H>>,
-        request: &Arc<Request<H>>,
-        attempts: u32,
-    ) -> Result {
+    fn transmit(request: &Arc<Request<H>>, how: &Sending<H>) -> Result {
+        let session = &how.session;
         let _io = session.io.lock();
         // Whoever ends or restarts the session does so under `io`, and afterwards
         // moves all that is placed with it: this request too. And whoever sent it
         // in between has counted.
+        let (state, features) = {
+            let inner = session.inner.lock();
+            (inner.state(), inner.features())
+        };
         let forwards = {
             let progress = request.progress.lock();
-            if !session.state().is_usable()
+            if !state.is_usable()
                 || progress.place != Place::Sent(session.rank)
-                || progress.attempts != attempts
+                || progress.attempts != how.attempts
             {
                 return Ok(());
             }
             progress.forwards
         };
-        let releases = hooks.releases(&request.spec, session)?;
-        let mut borrowed = KVec::with_capacity(releases.len(), GFP_KERNEL)?;
-        for owned in &releases {
-            let mut release = owned.release;
-            release.dname = &owned.dname;
-            borrowed.push(release, GFP_KERNEL)?;
-        }
-        let (oldest, epoch) = {
-            let state = self.state.lock();
-            let oldest = state.requests.keys().next().copied();
-            (
-                oldest.unwrap_or(request.tid()),
-                state.map.as_ref().map_or(0, |map| map.epoch),
-            )
-        };
         let spec = &request.spec;
         let (version, front) = ClientRequest {
-            oldest_client_tid: oldest,
-            mdsmap_epoch: epoch,
+            oldest_client_tid: how.oldest,
+            mdsmap_epoch: how.epoch,
             flags: if spec.want_dentry {
                 ClientRequest::WANT_DENTRY
             } else {
                 0
             },
-            num_retry: attempts,
+            num_retry: how.attempts,
             num_fwd: forwards,
             op: spec.op,
             caller_uid: spec.caller.uid,
@@ -499,10 +499,11 @@ impl<H: MdsHooks> MdsClient<H> {
             args: spec.args,
             path1: spec.path1.borrow(),
             path2: spec.path2.borrow(),
-            releases: &borrowed,
+            // Nothing that is asked for in order to read needs others' consent.
+            releases: &[],
             stamp: request.stamp,
         }
-        .encode(session.features())?;
+        .encode(features)?;
         let msg = Message::new(Parts {
             kind: CLIENT_REQUEST,
             tid: request.tid(),
@@ -717,6 +718,11 @@ impl<H: MdsHooks> State<H> {
 
     fn session(&self, rank: u32) -> Option<&Arc<Session<H>>> {
         self.sessions.get(usize::try_from(rank).ok()?)?.as_ref()
+    }
+
+    fn is_current(&self, session: &Arc<Session<H>>) -> bool {
+        let current = self.session(session.rank);
+        current.is_some_and(|current| Arc::ptr_eq(current, session))
     }
 }
 

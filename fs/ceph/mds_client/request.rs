@@ -22,7 +22,7 @@ use kernel::{
 use kernel_ext::{time, wait::Reason};
 
 use ceph_core::{messenger::Message, request::Request as Core};
-use ceph_fs_proto::wire::request::{Args, FilePath, Op, Release};
+use ceph_fs_proto::wire::request::{Args, FilePath, Op};
 use ceph_proto::wire::types::Timespec;
 
 use super::{hooks::MdsHooks, FROM_MDS};
@@ -58,15 +58,6 @@ impl OwnedPath {
             path: &self.path,
         }
     }
-}
-
-/// A [`Release`] that owns its name.
-#[derive(Debug, Default)]
-pub(crate) struct OwnedRelease {
-    /// All but the name.
-    pub release: Release<'static>,
-    /// Name of the dentry whose lease is given back; empty for none.
-    pub dname: KVec<u8>,
 }
 
 /// Who asks.
