@@ -174,16 +174,27 @@ pub struct FilePath<'a> {
     pub path: &'a [u8],
 }
 
+/// Bytes of a request's head of version 3.
+const HEAD_LEN: u32 = 118;
+
+/// Bytes of a path before its names.
+const PATH_HEAD: usize = 13;
+
+/// A request up to the names of its first path.
+const FIRST: usize = HEAD_LEN as usize + PATH_HEAD;
+
+/// What comes after those, without what has no fixed size.
+const REST: usize = PATH_HEAD + 12 + 12;
+
 impl FilePath<'_> {
-    fn encode(&self, e: &mut Encoder) -> Result {
+    fn head(&self) -> Result<[u8; PATH_HEAD]> {
         let len = u32::try_from(self.path.len()).map_err(|_| E2BIG)?;
-        let mut head = [1; 13];
+        let mut head = [0; PATH_HEAD];
         let mut w = Writer::new(&mut head);
         w.put([1]);
         w.put(self.ino.to_le_bytes());
         w.put(len.to_le_bytes());
-        e.array(head)?.bytes(self.path)?;
-        Ok(())
+        Ok(head)
     }
 }
 
@@ -259,8 +270,6 @@ impl ClientRequest<'_> {
     pub const REPLAY: u32 = 1;
     /// The reply is to tell of the directory and the name.
     pub const WANT_DENTRY: u32 = 2;
-    /// Size of a head of version 3.
-    const HEAD_LEN: u32 = 118;
 
     /// The front of a message for a session with the features, and the version of
     /// the message.
@@ -271,8 +280,9 @@ impl ClientRequest<'_> {
             _ => 3u16,
         };
         let releases = u16::try_from(self.releases.len()).map_err(|_| E2BIG)?;
-        let mut bytes = [0; Self::HEAD_LEN as usize];
-        let mut w = Writer::new(&mut bytes);
+        let gids = u32::try_from(self.gids.len()).map_err(|_| E2BIG)?;
+        let mut first = [0; FIRST];
+        let mut w = Writer::new(&mut first);
         w.put(head.to_le_bytes());
         w.put(self.oldest_client_tid.to_le_bytes());
         w.put(self.mdsmap_epoch.to_le_bytes());
@@ -289,27 +299,54 @@ impl ClientRequest<'_> {
         w.put(self.num_retry.to_le_bytes());
         w.put(self.num_fwd.to_le_bytes());
         // From version 3 on: the size, and the owner of what is created: nobody, as nothing is.
-        w.put(Self::HEAD_LEN.to_le_bytes());
+        w.put(HEAD_LEN.to_le_bytes());
         w.put([0xff; 8]);
-        let len = match head {
-            1 => 98,
-            2 => 106,
-            _ => bytes.len(),
-        };
-        let mut e = Encoder::with_capacity(256)?;
-        e.bytes(bytes.get(..len).unwrap_or_default())?;
-        self.path1.encode(&mut e)?;
-        self.path2.encode(&mut e)?;
-        for release in self.releases {
-            release.encode(&mut e)?;
-        }
-        e.timespec(self.stamp)?.length(self.gids.len())?;
-        for gid in self.gids {
-            e.u64(u64::from(*gid))?;
-        }
+        w.put(self.path1.head()?);
+
+        let mut rest = [0; REST];
+        let mut w = Writer::new(&mut rest);
+        w.put(self.path2.head()?);
+        w.put(self.stamp.sec.to_le_bytes());
+        w.put(self.stamp.nsec.to_le_bytes());
+        w.put(gids.to_le_bytes());
         // Alternate name, fscrypt context and size: three that are empty.
-        e.array([0; 12])?;
-        Ok((if head == 1 { 4 } else { 6 }, e.into_vec()))
+        w.put([0; 12]);
+
+        let path_len = self.path1.path.len().saturating_add(self.path2.path.len());
+        let gids_len = self.gids.len().saturating_mul(8);
+        let len = path_len.saturating_add(gids_len);
+        let len = len.saturating_add(FIRST + REST);
+        let mut front = KVVec::with_capacity(len, GFP_KERNEL)?;
+        let mut add = |bytes: &[u8]| front.extend_from_slice(bytes, GFP_KERNEL);
+        match first.split_at_checked(if head == 1 { 98 } else { 106 }) {
+            Some((old, newer)) if head < 3 => {
+                add(old)?;
+                add(newer.last_chunk::<PATH_HEAD>().ok_or(EINVAL)?)?;
+            }
+            _ => add(&first)?,
+        }
+        add(self.path1.path)?;
+        let rest = &rest[..];
+        // Most requests have nothing in between.
+        if self.path2.path.is_empty() && self.releases.is_empty() && self.gids.is_empty() {
+            add(rest)?;
+        } else {
+            let (path2, rest) = rest.split_at_checked(PATH_HEAD).ok_or(EINVAL)?;
+            let (stamp, rest) = rest.split_at_checked(12).ok_or(EINVAL)?;
+            add(path2)?;
+            add(self.path2.path)?;
+            let mut e = Encoder::new();
+            for release in self.releases {
+                release.encode(&mut e)?;
+            }
+            add(e.as_slice())?;
+            add(stamp)?;
+            for gid in self.gids {
+                add(&u64::from(*gid).to_le_bytes())?;
+            }
+            add(rest)?;
+        }
+        Ok((if head == 1 { 4 } else { 6 }, front))
     }
 }
 
@@ -373,6 +410,31 @@ mod tests {
             assert_eq!((d.u32()?, d.u64()?, d.u64()?), (2, 7, 8));
             assert_eq!((d.u32()?, d.u32()?, d.u32()?), (0, 0, 0));
             assert!(d.is_empty());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_there_takes_no_place() -> Result {
+        for (features, size) in [(0, 98), (Features::SUPPORTED.0, 118)] {
+            let mut plain = request(Args::None, &[]);
+            plain.gids = &[];
+            let (_, bytes) = plain.encode(Features(features))?;
+            let mut d = Decoder::new(&bytes);
+            d.skip(size)?;
+            assert_eq!((d.u8()?, d.u64()?, d.blob()?), (1, 1, &b"name"[..]));
+            assert_eq!((d.u8()?, d.u64()?, d.blob()?), (1, 0, &b""[..]));
+            assert_eq!((d.u32()?, d.u32()?, d.u32()?), (1, 2, 0));
+            assert_eq!((d.u32()?, d.u32()?, d.u32()?), (0, 0, 0));
+            assert!(d.is_empty());
+            plain.path2.path = b"last";
+            let (_, bytes) = plain.encode(Features(features))?;
+            let mut d = Decoder::new(&bytes);
+            d.skip(size)?;
+            assert_eq!((d.u8()?, d.u64()?, d.blob()?), (1, 1, &b"name"[..]));
+            assert_eq!((d.u8()?, d.u64()?, d.blob()?), (1, 0, &b"last"[..]));
+            assert_eq!((d.u32()?, d.u32()?, d.u32()?), (1, 2, 0));
+            assert_eq!(d.remaining(), 12);
         }
         Ok(())
     }
