@@ -27,7 +27,7 @@ impl FsClient {
     /// Makes the files, when the cluster's identity is known.
     pub(crate) fn create_debugfs(self: &Arc<Self>, bdi: &CStr) -> Result {
         let dir = self.client.debugfs_dir().ok_or(ENODEV)?;
-        let mut files = KVec::new();
+        let mut files = KVec::with_capacity(8, GFP_KERNEL)?;
         let mut add = |name: &CStr, show: fn(&Arc<FsClient>, &SeqFile) -> Result| -> Result {
             // The files are dropped by `stop`, before the file system.
             let fs = self.clone();
