@@ -19,6 +19,7 @@ use crate::{bindings, new_spinlock, time};
 use core::ptr;
 use kernel::prelude::*;
 use kernel::sync::{LockClassKey, SpinLock};
+use kernel::task::Task;
 use kernel::time::Jiffies;
 use kernel::types::{Opaque, ScopeGuard};
 
@@ -51,8 +52,7 @@ pub struct Waiting {
 /// One blocked task, on the stack of that task.
 struct Waiter {
     reason: Reason,
-    pid: i32,
-    comm: Comm,
+    task: *const Task,
     since: Jiffies,
     prev: *mut Waiter,
     next: *mut Waiter,
@@ -63,7 +63,7 @@ struct Waiter {
 /// # Invariants
 ///
 /// All members, reachable by `next` from `first` and by `prev` from `last`, are
-/// valid: a waiter leaves the list before its stack frame ends.
+/// valid, and so are their tasks: a waiter leaves the list before its stack frame ends.
 struct List {
     first: *mut Waiter,
     last: *mut Waiter,
@@ -93,8 +93,7 @@ impl WaitTable {
     pub fn during<R>(&self, reason: Reason, f: impl FnOnce() -> R) -> R {
         let mut waiter = Waiter {
             reason,
-            pid: task::current_pid(),
-            comm: Comm::current(),
+            task: &raw const **kernel::current!(),
             since: time::jiffies(),
             prev: ptr::null_mut(),
             next: ptr::null_mut(),
@@ -136,12 +135,19 @@ impl WaitTable {
     /// Calls `f` for each blocked task: pid, command, reason, milliseconds. Under a
     /// spin lock: `f` must not sleep nor wait.
     pub fn for_each(&self, mut f: impl FnMut(i32, &Comm, &Reason, u64)) {
+        self.walk(|waiter, task| {
+            let msecs = time::to_msecs(time::elapsed(waiter.since));
+            f(task.pid(), &Comm::of(task), &waiter.reason, msecs);
+        });
+    }
+
+    fn walk(&self, mut f: impl FnMut(&Waiter, &Task)) {
         let list = self.list.lock();
         let mut next = list.first;
-        // SAFETY: Members are valid while we hold the lock.
+        // SAFETY: Members and their tasks are valid while we hold the lock.
         while let Some(waiter) = unsafe { next.as_ref() } {
-            let msecs = time::to_msecs(time::elapsed(waiter.since));
-            f(waiter.pid, &waiter.comm, &waiter.reason, msecs);
+            // SAFETY: As above.
+            f(waiter, unsafe { &*waiter.task });
             next = waiter.next;
         }
     }
@@ -149,7 +155,7 @@ impl WaitTable {
     /// Number of blocked tasks.
     pub fn count(&self) -> usize {
         let mut n = 0;
-        self.for_each(|_, _, _, _| n += 1);
+        self.walk(|_, _| n += 1);
         n
     }
 

@@ -12,7 +12,7 @@
 //!
 //! Where a request is kept (by tid, by session) and how it is sent is its owner's
 //! business.
-use kernel::{prelude::*, sync::Arc, sync::SpinLock, time::Jiffies};
+use kernel::{prelude::*, sync::SpinLock, time::Jiffies};
 use kernel_ext::{
     sync::new_spinlock,
     task::{self, TaskRef},
@@ -88,20 +88,6 @@ impl<T: Send + Unpin> Request<T> {
             state <- new_spinlock!(State::Open(callback), "ceph::Request::state"),
             done <- Completion::new(),
         })
-    }
-
-    /// As [`new`](Self::new), for a request that is nothing else.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub fn new_arc(
-        tid: u64,
-        reason: Reason,
-        limit: Option<Jiffies>,
-        callback: Option<Callback<T>>,
-    ) -> Result<Arc<Self>> {
-        Arc::pin_init(Self::new(tid, reason, limit, callback), GFP_KERNEL)
     }
 
     /// Transaction id.
@@ -190,11 +176,13 @@ impl<T: Send + Unpin> Request<T> {
 #[kunit_tests(ceph_request)]
 mod tests {
     use super::*;
+    use kernel::sync::Arc;
 
     #[test]
     fn the_first_answer_counts() -> Result {
         let waits = KBox::pin_init(WaitTable::new(), GFP_KERNEL)?;
-        let request = Request::<u32>::new_arc(7, Reason::default(), Some(2), None)?;
+        let request = Request::<u32>::new(7, Reason::default(), Some(2), None);
+        let request = Arc::pin_init(request, GFP_KERNEL)?;
         assert!(!request.is_complete());
         assert!(request.wait(&waits) == Err(ETIMEDOUT));
         assert!(request.is_overdue());
@@ -213,7 +201,8 @@ mod tests {
         let copy = seen.clone();
         let callback =
             Callback::new(move |answer: Result<u32>| *copy.lock() += answer.unwrap_or(100))?;
-        let request = Request::new_arc(7, Reason::default(), None, Some(callback))?;
+        let request = Request::new(7, Reason::default(), None, Some(callback));
+        let request = Arc::pin_init(request, GFP_KERNEL)?;
         assert!(!request.is_overdue());
         assert!(request.complete(Ok(3)));
         assert!(!request.complete(Err(EIO)));

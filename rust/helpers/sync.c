@@ -58,11 +58,6 @@ __rust_helper pid_t rust_helper_current_tgid(void)
 	return task_tgid_nr(current);
 }
 
-__rust_helper void rust_helper_current_comm(char *buf)
-{
-	strscpy_pad(buf, current->comm, TASK_COMM_LEN);
-}
-
 /*
  * Like wait_event_killable_timeout(), one round of it. The condition is checked
  * by the caller while the task runs, so it may sleep.

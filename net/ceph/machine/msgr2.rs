@@ -379,7 +379,8 @@ impl Machine {
         crypto: &impl Crypto,
         head: MessageHead,
         lens: [u32; 3],
-    ) -> Result<(u64, FrameHead)> {
+        out: &mut FrameHead,
+    ) -> Result<u64> {
         if self.state != State::Open {
             return Err(crate::errno::enotconn());
         }
@@ -390,10 +391,10 @@ impl Machine {
             ack_seq: self.session.in_seq,
             ..head
         };
-        let bytes = message_head(crypto, &head, lens);
+        message_head(crypto, &head, lens, out);
         self.session.out_seq = self.session.out_seq.max(seq);
         self.session.acked_seq = self.session.in_seq;
-        Ok((seq, bytes))
+        Ok(seq)
     }
 
     /// Whether it is time to acknowledge messages by a frame of its own. The server keeps

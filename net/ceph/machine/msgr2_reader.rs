@@ -265,16 +265,16 @@ impl Reader {
             return None;
         }
         (self.tag, self.lens, self.head) = (preamble.tag, preamble.segments, head);
+        if let Some(taken) = self.front(crypto, rest) {
+            return Some((HEAD_LEN.saturating_add(taken), Began::Whole));
+        }
         self.enter(Stage::Decide, 0);
         if data > 0 {
             let taken = self.front_before_data(rest).unwrap_or(0);
             return Some((HEAD_LEN.saturating_add(taken), Began::Head));
         }
         self.body(Body::Collect);
-        match self.front(crypto, rest) {
-            Some(taken) => Some((HEAD_LEN.saturating_add(taken), Began::Whole)),
-            None => Some((HEAD_LEN, Began::Body)),
-        }
+        Some((HEAD_LEN, Began::Body))
     }
 
     /// As [`Self::message`], a front with nothing between it and data: there is no need to
@@ -293,16 +293,15 @@ impl Reader {
 
     /// As [`Self::message`], front and epilogue of a message that has nothing else.
     fn front(&mut self, crypto: &impl Crypto, input: &[u8]) -> Option<usize> {
-        let len = match self.lens {
-            [_, 0, ..] => return None,
-            [_, len, 0, 0] => len,
-            _ => return None,
+        let [_, len @ 1..=u32::MAX, 0, 0] = self.lens else {
+            return None;
         };
         let (front, rest) = input.split_at_checked(len as usize)?;
         let epilogue = Epilogue::decode(rest.first_chunk()?).ok()?;
         if epilogue.aborted || epilogue.crcs != segment_crcs(crypto, front, &[], None) {
             return None;
         }
+        self.segments = Segments::default();
         let copy = &mut self.segments.front;
         copy.extend_from_slice(front, GFP_KERNEL).ok()?;
         self.enter(Stage::Preamble, PREAMBLE_LEN);

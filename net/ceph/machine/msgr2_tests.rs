@@ -12,9 +12,9 @@ mod tests {
     use crate::wire::decode::Decoder;
     use crate::wire::encode::Encoder;
     use crate::wire::msgr2::{
-        banner, control_frame, message_head, AuthRequest, ClientIdent, Crypto, Epilogue, Hello,
-        MessageHead, Preamble, ServerIdent, SessionReconnect, Tag, CRC_LEN, CRC_SEED, IDENT_LOSSY,
-        PREAMBLE_LEN, SIGNATURE_LEN,
+        banner, control_frame, message_head, AuthRequest, ClientIdent, Crypto, Epilogue, FrameHead,
+        Hello, MessageHead, Preamble, ServerIdent, SessionReconnect, Tag, CRC_LEN, CRC_SEED,
+        FRAME_HEAD_LEN, IDENT_LOSSY, PREAMBLE_LEN, SIGNATURE_LEN,
     };
     use crate::wire::types::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Timespec};
     use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -45,6 +45,15 @@ mod tests {
     }
 
     const C: &Reference = &Reference;
+
+    fn outgoing(
+        client: &mut Machine,
+        head: MessageHead,
+        lens: [u32; 3],
+    ) -> Result<(u64, FrameHead)> {
+        let mut bytes = [0; FRAME_HEAD_LEN];
+        Ok((client.message(C, head, lens, &mut bytes)?, bytes))
+    }
     const KEY: &[u8] = b"session key";
 
     fn addr(last: u8, port: u16, nonce: u32) -> EntityAddr {
@@ -91,7 +100,9 @@ mod tests {
         let [front, middle, data] = parts;
         let lens = parts.map(|part| part.len() as u32);
         let mut bytes = KVVec::new();
-        bytes.extend_from_slice(&message_head(C, head, lens), GFP_KERNEL)?;
+        let mut first = [0; FRAME_HEAD_LEN];
+        message_head(C, head, lens, &mut first);
+        bytes.extend_from_slice(&first, GFP_KERNEL)?;
         for part in parts {
             bytes.extend_from_slice(part, GFP_KERNEL)?;
         }
@@ -400,11 +411,11 @@ mod tests {
             server.take(&mut client)?;
             assert_eq!(&server.expect(Tag::Ack)?[..], &8u64.to_le_bytes());
 
-            let (first, head) = client.message(C, seq(0), [5, 0, 0])?;
+            let (first, head) = outgoing(&mut client, seq(0), [5, 0, 0])?;
             assert_eq!((first, head.len()), (1, PREAMBLE_LEN + 41 + CRC_LEN));
             let sent = MessageHead::decode(&mut Decoder::new(&head[PREAMBLE_LEN..]))?;
             assert_eq!((sent.seq, sent.ack_seq), (1, 8));
-            assert_eq!(client.message(C, seq(0), [5, 0, 0])?.0, 2);
+            assert_eq!(outgoing(&mut client, seq(0), [5, 0, 0])?.0, 2);
             let acked = numbers(Tag::Ack, &[2])?;
             assert!(matches!(
                 ok(server.send(&mut client, &acked, step))?,
@@ -487,7 +498,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        let (_, head) = client.message(C, seq(0), [5, 0, 0])?;
+        let (_, head) = outgoing(&mut client, seq(0), [5, 0, 0])?;
         let sent = MessageHead::decode(&mut Decoder::new(&head[PREAMBLE_LEN..]))?;
         assert_eq!(sent.ack_seq, 2);
         // An old one is no news, and does not count.
@@ -510,7 +521,7 @@ mod tests {
         ok(server.send(&mut client, &bytes, 999))?;
         client.body(Body::Collect);
         ok(client.feed(C, &[]))?;
-        client.message(C, seq(0), [1, 0, 0])?;
+        outgoing(&mut client, seq(0), [1, 0, 0])?;
 
         for connect_seq in 1..3 {
             client.fault();
@@ -532,8 +543,8 @@ mod tests {
             ));
         }
         // Numbers go on; a message that is sent again keeps its own.
-        assert_eq!(client.message(C, seq(1), [1, 0, 0])?.0, 1);
-        assert_eq!(client.message(C, seq(0), [1, 0, 0])?.0, 2);
+        assert_eq!(outgoing(&mut client, seq(1), [1, 0, 0])?.0, 1);
+        assert_eq!(outgoing(&mut client, seq(0), [1, 0, 0])?.0, 2);
         Ok(())
     }
 
@@ -606,7 +617,7 @@ mod tests {
             ok(server.send(&mut client, &server_ident(0)?, 999))?,
             Some(Action::Established { received: 0 })
         ));
-        assert_eq!(client.message(C, seq(0), [1, 0, 0])?.0, 1);
+        assert_eq!(outgoing(&mut client, seq(0), [1, 0, 0])?.0, 1);
         Ok(())
     }
 
@@ -749,7 +760,8 @@ mod tests {
         ok(open(&mut client, 0, 999))?;
         let most = 16 << 20;
         let mut bytes = KVVec::new();
-        let head = message_head(C, &seq(1), [most, most, most]);
+        let mut head = [0; FRAME_HEAD_LEN];
+        message_head(C, &seq(1), [most, most, most], &mut head);
         bytes.extend_from_slice(&head, GFP_KERNEL)?;
         let head = bytes.len();
         bytes.resize(head + 5000, 1, GFP_KERNEL)?;

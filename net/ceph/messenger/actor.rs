@@ -45,7 +45,7 @@ use super::{
     calls::{alloc, auth_fault, dispatch, perform, Call, CORRUPT},
     connection::{Connection, Lent, Policy, Waker},
     crypto::KernelCrypto,
-    intake::{acknowledge, Intake, Met},
+    intake::{acknowledge, Intake},
     keepalive::{now, sent_at},
     message::{Header, Incoming, Message},
     ops::{Alloc, ConnectionOps},
@@ -97,8 +97,6 @@ pub(super) struct Actor {
     /// What the owner is to be called for next, unless it is for a message.
     call: Option<Call>,
     staging: KVVec<u8>,
-    /// What the machine has asked for, and was not done yet.
-    action: Option<Action>,
     /// The owner's answer made the connection impossible.
     pub(super) failed: Option<Fault>,
 }
@@ -227,7 +225,6 @@ impl Actor {
             lent: None,
             call: None,
             staging: KVVec::new(),
-            action: None,
             failed: None,
         }
     }
@@ -389,16 +386,8 @@ impl Actor {
             }
         }
         if ready.data || ready.closed {
-            match self.receive(con)? {
-                (_, Met::Head) => return Ok(Step::Call(Due::Alloc)),
-                (_, Met::Message) => return Ok(self.message_came(con)),
-                (_, Met::Other) => {
-                    if let Some(action) = self.action.take() {
-                        return self.act(con, action);
-                    }
-                }
-                (0, Met::Nothing) => {}
-                (_, Met::Nothing) => return Ok(Step::Again),
+            if let Some(step) = self.receive(con)? {
+                return Ok(step);
             }
         }
         if let (true, Life::Online(sock)) = (ready.closed, &self.life) {
@@ -414,19 +403,18 @@ impl Actor {
     }
 
     /// Feeds the machine, and lent destinations, from the socket, up to the next
-    /// action that needs more than this. Returns how much was taken.
-    fn receive(&mut self, con: &Connection) -> Result<(usize, Met), Fault> {
+    /// action that needs more than this, and does that. `None` if there was nothing.
+    fn receive(&mut self, con: &Connection) -> Result<Option<Step>, Fault> {
         let Self {
             life: Life::Online(sock),
             machine: Some(machine),
             acknowledged,
             lent,
             staging,
-            action,
             ..
         } = self
         else {
-            return Ok((0, Met::Nothing));
+            return Ok(None);
         };
         let mut intake = Intake {
             con,
@@ -434,8 +422,7 @@ impl Actor {
             lent,
             staging,
             acknowledged,
-            met: Met::Nothing,
-            action,
+            met: None,
             fault: None,
         };
         let taken = sock.read_sock(&mut |chunk| intake.take(chunk));
@@ -443,12 +430,15 @@ impl Actor {
             return Err(fault);
         }
         let met = intake.met;
-        match taken {
-            Ok(taken) => Ok((taken, met)),
-            Err(error) => Err(Fault {
-                error,
-                why: "read error",
-            }),
+        let taken = taken.map_err(|error| Fault {
+            error,
+            why: "read error",
+        })?;
+        match met {
+            Some(Action::Head) => Ok(Some(Step::Call(Due::Alloc))),
+            Some(Action::Message) => Ok(Some(self.message_came(con))),
+            Some(action) => self.act(con, action).map(Some),
+            None => Ok((taken > 0).then_some(Step::Again)),
         }
     }
 
@@ -467,7 +457,6 @@ impl Actor {
     #[inline(never)]
     fn try_transmit(&mut self, con: &Connection) -> Result<(), Fault> {
         loop {
-            self.finish_output()?;
             let Self {
                 life: Life::Online(sock),
                 machine: Some(machine),
@@ -476,6 +465,21 @@ impl Actor {
             else {
                 return Ok(());
             };
+            // First the rest of what was begun, and control frames.
+            if let Some(sending) = &mut self.sending {
+                sending
+                    .send(|slices, more| sock.send(slices, more))
+                    .map_err(write_error)?;
+                self.sending = None;
+            }
+            while let Some(rest @ [_, ..]) = self.output.get(self.output_at..) {
+                self.output_at += sock.send(&[rest], false).map_err(write_error)?;
+            }
+            if machine.has_output() {
+                self.output = machine.take_output();
+                self.output_at = 0;
+                continue;
+            }
             if !machine.is_open() || !con.has_work() {
                 return Ok(());
             }
@@ -501,41 +505,12 @@ impl Actor {
             let Some(msg) = msg else {
                 return Ok(());
             };
-            let (seq, bytes) = machine.message(&KernelCrypto, msg.head(), msg.lens())?;
-            msg.set_seq(seq);
-            let mut sending = Sending::new(&KernelCrypto, msg, bytes, more);
+            let mut sending = Sending::new(&KernelCrypto, msg, more);
+            sending.begin(&KernelCrypto, machine)?;
             if let Err(error) = sending.send(|slices, more| sock.send(slices, more)) {
                 self.sending = Some(sending);
                 return Err(write_error(error));
             }
-        }
-    }
-
-    /// Sends the rest of what was begun, and control frames.
-    fn finish_output(&mut self) -> Result<(), Fault> {
-        let Self {
-            life: Life::Online(sock),
-            machine: Some(machine),
-            ..
-        } = self
-        else {
-            return Ok(());
-        };
-        loop {
-            if let Some(sending) = &mut self.sending {
-                sending
-                    .send(|slices, more| sock.send(slices, more))
-                    .map_err(write_error)?;
-                self.sending = None;
-            }
-            while let Some(rest @ [_, ..]) = self.output.get(self.output_at..) {
-                self.output_at += sock.send(&[rest], false).map_err(write_error)?;
-            }
-            if !machine.has_output() {
-                return Ok(());
-            }
-            self.output = machine.take_output();
-            self.output_at = 0;
         }
     }
 

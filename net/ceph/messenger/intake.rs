@@ -17,18 +17,6 @@ const WINDOW: usize = 1024;
 /// The same where more is known to be missing.
 const WINDOW_MAX: usize = 4096;
 
-/// What ends the intake for now.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Met {
-    Nothing,
-    /// A message with data begins: [`Action::Head`].
-    Head,
-    /// A message is complete: [`Action::Message`].
-    Message,
-    /// What is in [`Intake::action`].
-    Other,
-}
-
 /// What the intake works with, for as long as the socket's lock is held.
 pub(super) struct Intake<'a> {
     pub(super) con: &'a Connection,
@@ -38,8 +26,8 @@ pub(super) struct Intake<'a> {
     pub(super) staging: &'a mut KVVec<u8>,
     /// Messages of the session up to this number were acknowledged.
     pub(super) acknowledged: &'a mut u64,
-    pub(super) met: Met,
-    pub(super) action: &'a mut Option<Action>,
+    /// What ends the intake for now.
+    pub(super) met: Option<Action>,
     pub(super) fault: Option<Fault>,
 }
 
@@ -50,7 +38,7 @@ impl Intake<'_> {
     ///
     /// Why the socket cannot be read, or any if there is [`Self::fault`].
     pub(super) fn take(&mut self, chunk: &mut SkbChunk<'_>) -> Result {
-        while self.met == Met::Nothing && !chunk.is_empty() {
+        while self.met.is_none() && !chunk.is_empty() {
             let diverted = self.machine.diverted();
             if diverted > 0 {
                 self.data(chunk, diverted)?;
@@ -67,7 +55,7 @@ impl Intake<'_> {
                 self.frames(chunk)?;
             }
         }
-        if self.met != Met::Nothing {
+        if self.met.is_some() {
             // What comes next waits, and so does the next run.
             chunk.stop();
         }
@@ -98,8 +86,8 @@ impl Intake<'_> {
         if let Some((taken, began)) = self.machine.feed_message(&KernelCrypto, self.staging) {
             chunk.skip(taken);
             match began {
-                Began::Whole => self.met = Met::Message,
-                Began::Head => self.met = Met::Head,
+                Began::Whole => self.met = Some(Action::Message),
+                Began::Head => self.met = Some(Action::Head),
                 Began::Body => {}
             }
             return Ok(());
@@ -126,14 +114,8 @@ impl Intake<'_> {
 
     fn heed(&mut self, action: Option<Action>) {
         match action {
-            None => {}
             Some(Action::Acked(seq)) => acknowledge(self.con, self.acknowledged, seq),
-            Some(Action::Head) => self.met = Met::Head,
-            Some(Action::Message) => self.met = Met::Message,
-            Some(_) => {
-                *self.action = action;
-                self.met = Met::Other;
-            }
+            action => self.met = action,
         }
     }
 

@@ -6,8 +6,10 @@ use kernel::{
     sync::Arc,
 };
 
-use ceph_proto::machine::msgr2_reader::segment_crcs;
-use ceph_proto::wire::msgr2::{Crypto, Epilogue, FrameHead, CRC_SEED, EPILOGUE_LEN};
+use ceph_proto::machine::{msgr2::Machine, msgr2_reader::segment_crcs};
+use ceph_proto::wire::msgr2::{
+    Crypto, Epilogue, FrameHead, CRC_SEED, EPILOGUE_LEN, FRAME_HEAD_LEN,
+};
 
 use super::message::Message;
 
@@ -122,14 +124,9 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// `head` is what [`Machine::message`](ceph_proto::machine::msgr2::Machine::message)
-    /// made.
-    pub(super) fn new(
-        crypto: &impl Crypto,
-        msg: Arc<Message>,
-        head: FrameHead,
-        more: bool,
-    ) -> Self {
+    /// To be [begun](Self::begin).
+    #[inline]
+    pub(super) fn new(crypto: &impl Crypto, msg: Arc<Message>, more: bool) -> Self {
         let parts = msg.parts();
         let data = (!parts.data.is_empty()).then(|| crypto.crc32c(CRC_SEED, &parts.data));
         let any = data.is_some() || !parts.front.is_empty() || !parts.middle.is_empty();
@@ -142,12 +139,25 @@ impl Sending {
         });
         Self {
             msg,
-            head,
+            head: [0; FRAME_HEAD_LEN],
             more,
             epilogue,
             at: 0,
             zero_from: None,
         }
+    }
+
+    /// Gives it the next number of the session.
+    ///
+    /// # Errors
+    ///
+    /// As [`Machine::message`].
+    #[inline]
+    pub(super) fn begin(&mut self, crypto: &impl Crypto, machine: &mut Machine) -> Result {
+        let (head, lens) = (self.msg.head(), self.msg.lens());
+        let seq = machine.message(crypto, head, lens, &mut self.head)?;
+        self.msg.set_seq(seq);
+        Ok(())
     }
 
     pub(super) fn is(&self, msg: &Arc<Message>) -> bool {
@@ -321,7 +331,8 @@ mod tests {
         for cut in 0..(HEAD + 2 * 100 + EPILOGUE_LEN) {
             let msg = message(100)?;
             let mut frame = KVVec::new();
-            let mut sending = Sending::new(crypto, msg, [9; HEAD], false);
+            let mut sending = Sending::new(crypto, msg, false);
+            sending.head = [9; HEAD];
             let mut room = cut;
             let mut take = |slices: &[&[u8]], frame: &mut KVVec<u8>| -> Result<usize> {
                 let mut taken = 0;

@@ -31,8 +31,10 @@ pub(super) enum Answer {
 }
 
 /// A question that is not answered.
+#[pin_data]
 pub(super) struct Query {
-    pub(super) request: Arc<Request<Answer>>,
+    #[pin]
+    pub(super) request: Request<Answer>,
     pub(super) message: Arc<Message>,
 }
 
@@ -65,11 +67,14 @@ impl MonClient {
             front: front(tid, &fsid)?,
             ..Parts::default()
         };
-        let query = Query {
-            request: Request::new_arc(tid, reason, None, callback)?,
-            message: Message::new(parts)?,
-        };
-        let query = Arc::new(query, GFP_KERNEL)?;
+        let message = Message::new(parts)?;
+        let query = Arc::pin_init(
+            pin_init!(Query {
+                request <- Request::new(tid, reason, None, callback),
+                message,
+            }),
+            GFP_KERNEL,
+        )?;
         let node = RBTreeNode::new(tid, query.clone(), GFP_KERNEL)?;
         let mut inner = self.inner.lock();
         if inner.hunt.is_stopped() {

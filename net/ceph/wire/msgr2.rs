@@ -155,22 +155,20 @@ impl Preamble {
         }
         let d = &mut covered;
         let tag = Tag::from_byte(d.u8()?).ok_or_else(eproto)?;
-        let count = usize::from(d.u8()?);
-        if !(1..=4).contains(&count) || (count != 1 && tag != Tag::Message) {
-            return Err(eproto());
-        }
+        let count = d.u8()?;
         let mut segments = [0; 4];
-        for (i, segment) in segments.iter_mut().enumerate() {
-            let (len, _align) = (d.u32()?, d.u16()?);
-            let max = if i == 3 { DATA_MAX } else { SEGMENT_MAX };
-            if len > max || (i >= count && len != 0) {
-                return Err(eproto());
-            }
-            *segment = len;
+        for segment in &mut segments {
+            *segment = d.u32()?;
+            d.u16()?; // Alignment.
         }
+        let [control, front, middle, data] = segments;
         // The first segment is never empty, nor is the last that is counted.
-        let last = count.checked_sub(1).and_then(|i| segments.get(i));
-        if segments.first() == Some(&0) || last == Some(&0) {
+        if control == 0
+            || count != count_of(segments)
+            || (count != 1 && tag != Tag::Message)
+            || control.max(front).max(middle) > SEGMENT_MAX
+            || data > DATA_MAX
+        {
             return Err(eproto());
         }
         Ok(Self { tag, segments })
@@ -179,17 +177,17 @@ impl Preamble {
     /// The bytes to send, with their checksum.
     #[inline]
     pub fn encode(&self, crypto: &impl Crypto) -> [u8; PREAMBLE_LEN] {
-        let [control, front, middle, data] = self.segments;
-        let count = match (front, middle, data) {
-            (0, 0, 0) => 1,
-            (_, 0, 0) => 2,
-            (_, _, 0) => 3,
-            _ => 4,
-        };
         let mut out = [0; PREAMBLE_LEN];
+        self.write(crypto, &mut out);
+        out
+    }
+
+    #[inline]
+    fn write(&self, crypto: &impl Crypto, out: &mut [u8; PREAMBLE_LEN]) {
+        let [control, front, middle, data] = self.segments;
         if let Some((covered, crc)) = out.split_first_chunk_mut::<{ PREAMBLE_LEN - CRC_LEN }>() {
             let mut w = Writer::new(covered);
-            w.put([self.tag as u8, count]);
+            w.put([self.tag as u8, count_of(self.segments)]);
             // Alignment is a hint to the receiver: page-aligned data, else words.
             let mut put = |len: u32, align: u16| {
                 w.put(len.to_le_bytes());
@@ -199,14 +197,26 @@ impl Preamble {
             put(front, 8);
             put(middle, 8);
             put(data, 4096);
+            // What is unused.
+            w.put([0; 2]);
             Writer::new(crc).put(crypto.crc32c(0, covered).to_le_bytes());
         }
-        out
     }
 
     /// Whether an epilogue follows the segments.
     pub fn has_epilogue(&self) -> bool {
         self.segments.iter().skip(1).any(|len| *len != 0)
+    }
+}
+
+/// How many segments are counted on the wire, without trailing empty ones.
+#[inline]
+fn count_of([_, front, middle, data]: [u32; 4]) -> u8 {
+    match (front, middle, data) {
+        (0, 0, 0) => 1,
+        (_, 0, 0) => 2,
+        (_, _, 0) => 3,
+        _ => 4,
     }
 }
 
@@ -247,9 +257,10 @@ impl Epilogue {
             true => LATE_ABORTED,
             false => LATE_COMPLETE,
         }]);
-        for crc in self.crcs {
-            w.put(crc.to_le_bytes());
-        }
+        let [front, middle, data] = self.crcs;
+        w.put(front.to_le_bytes());
+        w.put(middle.to_le_bytes());
+        w.put(data.to_le_bytes());
         out
     }
 }
@@ -331,10 +342,15 @@ impl MessageHead {
     }
 
     /// The bytes to send.
-    #[inline]
     pub fn encode(&self) -> [u8; MESSAGE_HEAD_LEN] {
         let mut out = [0; MESSAGE_HEAD_LEN];
-        let mut w = Writer::new(&mut out);
+        self.write(&mut out);
+        out
+    }
+
+    #[inline]
+    fn write(&self, out: &mut [u8; MESSAGE_HEAD_LEN]) {
+        let mut w = Writer::new(out);
         w.put(self.seq.to_le_bytes());
         w.put(self.tid.to_le_bytes());
         w.put(self.kind.to_le_bytes());
@@ -345,7 +361,7 @@ impl MessageHead {
         w.put(self.ack_seq.to_le_bytes());
         w.put([self.flags]);
         w.put(self.compat_version.to_le_bytes());
-        out
+        w.put([0; 2]); // Reserved.
     }
 }
 
@@ -598,16 +614,20 @@ impl SessionReconnect {
 }
 
 /// What goes before the segments of a message: preamble, head, and its checksum.
-pub type FrameHead = [u8; PREAMBLE_LEN + MESSAGE_HEAD_LEN + CRC_LEN];
+pub type FrameHead = [u8; FRAME_HEAD_LEN];
 
-/// What goes before the segments of a message. The caller sends front, middle and data
-/// themselves, then the [`Epilogue`].
+/// Length of a [`FrameHead`].
+pub const FRAME_HEAD_LEN: usize = PREAMBLE_LEN + MESSAGE_HEAD_LEN + CRC_LEN;
+
+/// Writes what goes before the segments of a message. The caller sends front, middle and
+/// data themselves, then the [`Epilogue`].
 #[inline]
 pub fn message_head(
     crypto: &impl Crypto,
     head: &MessageHead,
     [front, middle, data]: [u32; 3],
-) -> FrameHead {
+    out: &mut FrameHead,
+) {
     // It is 41.
     #[allow(clippy::cast_possible_truncation)]
     const LEN: u32 = MESSAGE_HEAD_LEN as u32;
@@ -615,13 +635,14 @@ pub fn message_head(
         tag: Tag::Message,
         segments: [LEN, front, middle, data],
     };
-    let head = head.encode();
-    let mut out = [0; PREAMBLE_LEN + MESSAGE_HEAD_LEN + CRC_LEN];
-    let mut w = Writer::new(&mut out);
-    w.put(preamble.encode(crypto));
-    w.put(head);
-    w.put(crypto.crc32c(CRC_SEED, &head).to_le_bytes());
-    out
+    let Some((first, rest)) = out.split_first_chunk_mut() else {
+        return;
+    };
+    preamble.write(crypto, first);
+    if let Some((segment, crc)) = rest.split_first_chunk_mut() {
+        head.write(segment);
+        Writer::new(crc).put(crypto.crc32c(CRC_SEED, segment).to_le_bytes());
+    }
 }
 
 /// Segment of `KEEPALIVE2` and its ack: the time when the first was sent.

@@ -23,7 +23,7 @@ import agent as agent_module  # noqa: E402
 PORT = 7000
 # What other clients say, rarely, of a name that another one has just changed, and have done
 # nothing.
-EXCUSES = [("ceph-fuse", {"errno": "ESTALE"}), ("libcephfs", {"errno": "ENOENT"})]
+EXCUSES = [("ceph-fuse", {"errno": "ESTALE"}), ("c", {"errno": "ESTALE"}), ("libcephfs", {"errno": "ENOENT"})]
 STALE = 20  # seconds that a page may be mapped that others have overwritten
 NAMES = ["a", "b", "c", "d", "e", "längerer Name", "x" * 60]
 

@@ -212,14 +212,6 @@ def main():
     p.add_argument("patterns", nargs="*")
     a = p.parse_args()
     t = Context(a.client)
-    t0 = time.monotonic()
-    try:
-        t.boot()
-    except Exception as e:
-        print(f"FAIL boot: {e}\nlogs: {t.lab.host(t.lab.run)}\n0 passed, 1 failed", flush=True)
-        return 1
-    print(f"# cluster, content and guest are up after {time.monotonic() - t0:.1f} s", flush=True)
-
     tests = []
     kinds = "test", *(["long"] if os.environ.get("LAB_LONG") else [])
     suites = [os.path.join(os.path.dirname(HERE), s) for s in os.environ.get("LAB_SUITES", "integration").split()]
@@ -231,6 +223,17 @@ def main():
                 for n in re.findall(r"^def (test_\w+)", source, re.M)]
         mine = [x for x in mine if not a.patterns or any(re.search(p, x[0]) for p in a.patterns)]
         tests += mine and [*mine, (f"{m.__name__[5:]}.nothing_left", None)]
+    if not tests:
+        print(f"FAIL no test matches {a.patterns}\n0 passed, 1 failed", flush=True)
+        return 1
+    t0 = time.monotonic()
+    try:
+        t.boot()
+    except Exception as e:
+        print(f"FAIL boot: {e}\nlogs: {t.lab.host(t.lab.run)}\n0 passed, 1 failed", flush=True)
+        return 1
+    print(f"# cluster, content and guest are up after {time.monotonic() - t0:.1f} s", flush=True)
+
     passed, failed, dead, file_mark = 0, [], False, None
     for name, f in tests:
         t1 = time.monotonic()

@@ -11,7 +11,7 @@ use ceph_proto::wire::decode::Decoder;
 use ceph_proto::wire::encode::Encoder;
 use ceph_proto::wire::msgr2::{
     banner, control_frame, message_head, AuthRequest, ClientIdent, Crypto, Epilogue, Hello,
-    MessageHead, ServerIdent, SessionReconnect, Tag, CRC_SEED,
+    MessageHead, ServerIdent, SessionReconnect, Tag, CRC_SEED, FRAME_HEAD_LEN,
 };
 use ceph_proto::wire::types::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Timespec};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -391,7 +391,11 @@ impl Client {
         };
         let output = self.machine.take_output();
         self.sent.extend_from_slice(&output, GFP_KERNEL)?;
-        let (seq, bytes) = match self.machine.message(&self.policy.sums, head, lens) {
+        let mut bytes = [0; FRAME_HEAD_LEN];
+        let result = self
+            .machine
+            .message(&self.policy.sums, head, lens, &mut bytes);
+        let seq = match result {
             Err(error) if !self.machine.is_open() => {
                 assert!(error.to_errno() == -107 || error == ENOMEM);
                 return if error == ENOMEM { Err(error) } else { Ok(()) };
@@ -523,7 +527,9 @@ impl Server {
         };
         let lens = [front, middle, data].map(|segment| segment.len() as u32);
         let mut bytes = KVVec::new();
-        bytes.extend_from_slice(&message_head(&self.sums, &head, lens), GFP_KERNEL)?;
+        let mut first = [0; FRAME_HEAD_LEN];
+        message_head(&self.sums, &head, lens, &mut first);
+        bytes.extend_from_slice(&first, GFP_KERNEL)?;
         append_segments(&mut bytes, self.sums, front, middle, data)?;
         Ok(bytes)
     }
