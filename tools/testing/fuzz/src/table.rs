@@ -70,6 +70,7 @@ pub const TARGETS: &[Target] = targets! {
     maps::pg_id, 32: "osdmap_pool::PgId::decode";
     maps::pool, 512: "osdmap_pool::Pool::decode";
     maps::crush, 4096: "map::CrushMap::decode";
+    maps::crush_rule, 4096: "mapper::do_rule";
     maps::osdmap, 8192: "osdmap::OsdMap::decode";
     maps::osdmap_inc, 4096: "osdmap_inc::Incremental::decode";
     maps::osdmap_apply, 12288: "osdmap_inc::OsdMap::apply";
