@@ -40,15 +40,14 @@ impl Event {
 impl fmt::Write for Event {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         let room = self.text.get_mut(self.len..).unwrap_or_default();
-        for (to, from) in room.iter_mut().zip(s.bytes()) {
-            *to = from;
+        let len = s.len().min(room.len());
+        if let (Some(place), Some(text)) = (room.get_mut(..len), s.as_bytes().get(..len)) {
+            place.copy_from_slice(text);
+            self.len = self.len.saturating_add(len);
         }
-        let cut = s.len() > room.len();
-        self.len = self.len.saturating_add(s.len()).min(TEXT);
-        if cut {
-            Err(fmt::Error)
-        } else {
-            Ok(())
+        match len == s.len() {
+            true => Ok(()),
+            false => Err(fmt::Error),
         }
     }
 }

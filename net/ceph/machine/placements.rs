@@ -27,6 +27,16 @@ impl Placements {
     /// How many groups there is room for; a power of two.
     const COUNT: usize = 128;
 
+    /// A table without room, which remembers nothing.
+    pub const fn none() -> Self {
+        Self(KVVec::new())
+    }
+
+    /// Whether it has no room.
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// An empty table.
     ///
     /// # Errors
@@ -82,7 +92,11 @@ mod tests {
 
     #[test]
     fn of_the_same_group_and_epoch_only() -> Result {
-        let mut all = Placements::new()?;
+        let mut all = Placements::none();
+        all.put(7, pg(1, 5), &at(3));
+        assert!(all.is_none() && all.get(7, pg(1, 5)).is_none());
+        all = Placements::new()?;
+        assert!(!all.is_none());
         assert!(all.get(0, pg(0, 0)).is_none());
         all.put(7, pg(1, 5), &at(3));
         assert!(all.get(7, pg(1, 5)) == Some(at(3)));

@@ -127,7 +127,6 @@ impl OsdClient {
     ) -> Result<Arc<Self>> {
         let queue = QUEUE.get().ok_or(ENODEV)?;
         let homeless = Session::new(HOMELESS, None)?;
-        let placements = Placements::new()?;
         let shared = Shared {
             map: None,
             sessions: RBTree::new(),
@@ -148,7 +147,10 @@ impl OsdClient {
                 shared <- new_spinlock!(shared, "ceph::OsdClient::shared"),
                 maps <- new_mutex!(KVVec::new(), "ceph::OsdClient::maps"),
                 given_up <- new_spinlock!(KVec::new(), "ceph::OsdClient::given_up"),
-                placements <- new_spinlock!(placements, "ceph::OsdClient::placements"),
+                placements <- new_spinlock!(
+                    Placements::none(),
+                    "ceph::OsdClient::placements"
+                ),
                 reopen: Atomic::new(false),
                 worker <- new_delayed_task!(queue, "ceph_osd_worker"),
             }),
@@ -442,6 +444,13 @@ impl OsdClient {
     }
 
     fn open_session(self: &Arc<Self>, map: &OsdMap, osd: i32) -> Result<Arc<Session>> {
+        if self.placements.lock().is_none() {
+            // Who reads nothing needs none.
+            let placements = Placements::new()?;
+            let old = core::mem::replace(&mut *self.placements.lock(), placements);
+            // Somebody else's, perhaps: without the lock.
+            drop(old);
+        }
         let con = Connection::new(&self.messenger, Policy::Lossy)?;
         let session = Session::new(osd, Some(con))?;
         let node = RBTreeNode::new(osd, session.clone(), GFP_KERNEL)?;

@@ -54,13 +54,20 @@ impl Fsid {
 
 impl fmt::Display for Fsid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or(b'?');
+        // All at once: a mount names it often.
+        let mut text = [b'-'; 36];
+        let mut places = text.iter_mut();
         for (i, byte) in self.0.iter().enumerate() {
             if matches!(i, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
+                places.next();
             }
-            write!(f, "{byte:02x}")?;
+            for (half, place) in [byte >> 4, byte & 15].into_iter().zip(&mut places) {
+                *place = digit(half);
+            }
         }
-        Ok(())
+        f.write_str(core::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
