@@ -183,30 +183,37 @@ impl FsClient {
         let is_dir = inode.is_dir();
         let (change, doubtful, release_count) = loop {
             let mut guard = info.state();
-            if !guard.caps.has_room(session.rank) {
+            let place = if guard.caps.get(session.rank).is_some() {
+                None
+            } else if !guard.caps.has_room(session.rank) {
                 drop(guard);
                 make_room(&info)?;
                 continue;
-            }
-            let place = match guard.caps.get(session.rank) {
-                Some(known) => Some(known.issuer().place),
-                None => session.data.insert(inode.key().ino),
-            };
-            let Some(place) = place else {
+            } else if let Some(place) = session.data.insert(inode.key().ino) {
+                Some(place)
+            } else {
                 drop(guard);
                 session.data.make_room()?;
                 continue;
             };
-            let issuer = SessionRef {
-                session: session.clone(),
-                place,
-            };
+            let published = guard.published();
             let state = &mut *guard;
-            let change = state.caps.add(issuer, cap, is_dir);
+            let change = match place {
+                // It has one.
+                None => state.caps.add_again(session.rank, cap(), is_dir),
+                Some(place) => {
+                    let session = session.clone();
+                    let issuer = SessionRef { session, place };
+                    Some(state.caps.add(issuer, cap, is_dir))
+                }
+            }
+            .unwrap_or_default();
             also(state, change.before);
             let names = note(inode, state, change);
             let doubtful = state.doubts.any();
             let release_count = if is_dir { info.release_count() } else { 0 };
+            // A reply often tells of a directory what is known.
+            guard.put_back(published, change.after);
             drop(guard);
             drop(names);
             break (change, doubtful, release_count);

@@ -170,8 +170,7 @@ pub(crate) fn from_caps(inode: &Inode<CephFs>, state: &mut State, caps: &ClientC
 /// What an inode needs from outside of its lock.
 struct Prepared {
     pool_ns: Option<Arc<KVec<u8>>>,
-    /// None if the directory is not split.
-    frag_tree: Option<FragTree>,
+    frag_tree: FragTree,
 }
 
 fn owned(bytes: &[u8]) -> Result<KVec<u8>> {
@@ -188,8 +187,8 @@ impl Prepared {
                 name => Some(Arc::new(owned(name)?, GFP_KERNEL)?),
             },
             frag_tree: match stat.splits().is_empty() {
-                true => None,
-                false => Some(FragTree::from_splits(stat.splits().iter())?),
+                true => FragTree::new(),
+                false => FragTree::from_splits(stat.splits().iter())?,
             },
         })
     }
@@ -249,8 +248,7 @@ fn from_stat(
             state.dir.rfiles = stat.rfiles();
             state.dir.rsubdirs = stat.rsubdirs();
             state.dir.rctime = stat.rctime();
-            let frag_tree = prepared.frag_tree.take().unwrap_or_default();
-            prepared.frag_tree = Some(core::mem::replace(&mut state.frag_tree, frag_tree));
+            core::mem::swap(&mut state.frag_tree, &mut prepared.frag_tree);
         }
     }
     state.inline_version = state.inline_version.max(stat.inline_version);
@@ -308,7 +306,7 @@ impl FsClient {
         let mut filled = Filled::default();
         if let Some(dentry) = &reply.dentry {
             let (dir, _) = self.fill_inode(sb, session, &dentry.dir)?;
-            self.fill_frag(&dir, &dentry.frag)?;
+            self.fill_frag(&dir, &dentry.frag);
             filled.name = Some((told(session, spec, &dir), Grant::new(&dentry.lease)));
             filled.dir = Some(dir);
         }
@@ -348,7 +346,7 @@ impl FsClient {
         if !listed.has(ReplyDir::HASH_ORDER) {
             return Err(EIO);
         }
-        self.fill_frag(dir, &listed.frag)?;
+        self.fill_frag(dir, &listed.frag);
         let count = listed.count;
         let hash = dir.data().dir_hash();
         let mut filled = Listed {
@@ -383,32 +381,29 @@ impl FsClient {
     }
 
     /// Notes which rank has authority over a fragment.
-    fn fill_frag(&self, dir: &Inode<CephFs>, stat: &DirStat) -> Result {
+    fn fill_frag(&self, dir: &Inode<CephFs>, stat: &DirStat) {
         let info = dir.data();
-        let known = {
-            let mut state = info.state();
-            let delegations = &mut state.delegations;
-            let at = delegations.iter().position(|(frag, _)| *frag == stat.frag);
-            match (at, stat.auth) {
-                (Some(at), Some(rank)) => {
-                    if let Some(known) = delegations.get_mut(at) {
-                        known.1 = rank;
-                    }
-                    true
+        let mut state = info.state();
+        let at = state
+            .delegations
+            .iter()
+            .position(|(frag, _)| *frag == stat.frag);
+        match (at, stat.auth) {
+            // As is usual. The state is not borrowed mutably for that.
+            (None, None) => {}
+            (Some(at), Some(rank)) => {
+                if let Some(known) = state.delegations.get_mut(at) {
+                    known.1 = rank;
                 }
-                (Some(at), None) => {
-                    let _ = delegations.remove(at);
-                    true
-                }
-                (None, Some(_)) => false,
-                (None, None) => true,
             }
-        };
-        if let (false, Some(rank)) = (known, stat.auth) {
-            // Without memory the request is forwarded.
-            let _ = info.state().delegations.push((stat.frag, rank), GFP_ATOMIC);
+            (Some(at), None) => {
+                let _ = state.delegations.remove(at);
+            }
+            (None, Some(rank)) => {
+                // Without memory the request is forwarded.
+                let _ = state.delegations.push((stat.frag, rank), GFP_ATOMIC);
+            }
         }
-        Ok(())
     }
 
     /// Finds or makes the inode that a reply tells of, and takes over what it says. Whether

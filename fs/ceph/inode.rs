@@ -11,7 +11,8 @@
 //! Path walks ask for each component whether a capability is issued, so what is issued
 //! is kept beside the lock too ([`Issued`]). Whoever may change it, which is whoever
 //! borrows the state mutably, withdraws it first; who has found out anew, with the lock
-//! held, puts it back. So it is never more than what is issued.
+//! held, or knows that none of it was lost, puts it back. So it is never more than what is
+//! issued.
 //!
 //! # Names
 //!
@@ -156,10 +157,20 @@ impl State {
     }
 }
 
+/// The epoch of all sessions that something was found to be issued in (low half), and the
+/// bits; 0 for nothing known.
+#[derive(Clone, Copy)]
+pub(crate) struct Published(u64);
+
+impl Published {
+    const fn caps(self) -> Caps {
+        Caps((self.0 >> 32) as u32)
+    }
+}
+
 /// What is issued, to be read without a lock.
 struct Issued {
-    /// The epoch of all sessions that it was found in (low half) and the bits; 0 for
-    /// nothing known.
+    /// A [`Published`].
     word: Atomic<u64>,
     /// It is good until then, in jiffies.
     until: Atomic<Jiffies>,
@@ -187,10 +198,18 @@ impl Issued {
         self.word.store(word, Release);
     }
 
+    /// Publishes once more what was withdrawn, of which all is issued. It is as good as it
+    /// was: in its epoch, and until its time. With the inode's lock held.
+    fn put_back(&self, before: Published) {
+        if before.0 != 0 {
+            self.word.store(before.0, Release);
+        }
+    }
+
     /// Whether all bits are issued for sure.
     fn contain(&self, mask: Caps) -> bool {
         let word = self.word.load(Acquire);
-        Caps((word >> 32) as u32).contains(mask)
+        Published(word).caps().contains(mask)
             && word as u32 == caps_epoch()
             && !time::reached(self.until.load(Relaxed))
     }
@@ -214,6 +233,21 @@ impl DerefMut for StateGuard<'_> {
     fn deref_mut(&mut self) -> &mut State {
         self.issued.withdraw();
         &mut self.guard
+    }
+}
+
+impl StateGuard<'_> {
+    /// What can be read without the lock until the state is borrowed mutably.
+    pub(crate) fn published(&self) -> Published {
+        Published(self.issued.word.load(Relaxed))
+    }
+
+    /// After a change that has left `issued`: what was published before can be read again,
+    /// if nothing of it is lost.
+    pub(crate) fn put_back(&self, before: Published, issued: Caps) {
+        if issued.contains(before.caps()) {
+            self.issued.put_back(before);
+        }
     }
 }
 

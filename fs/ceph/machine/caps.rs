@@ -99,6 +99,11 @@ impl<S: Issuer> Cap<S> {
         good && gen == self.gen
     }
 
+    /// Whether it is not doubtful as soon as its session is renewed in time.
+    fn is_valid_when_renewed(&self) -> bool {
+        self.issuer.validity().0 == self.gen
+    }
+
     /// What tells the server that it is given back.
     pub fn release_item(&self, ino: u64) -> CapItem {
         CapItem {
@@ -298,18 +303,23 @@ impl<S: Issuer> CapSet<S> {
     /// If it came to be issued while a session was late, nothing that was derived from what
     /// had been issued before is good any more.
     fn issued_when_renewed(&self) -> Caps {
-        self.issued_if(|cap| cap.issuer.validity().0 == cap.gen)
+        self.issued_if(Cap::is_valid_when_renewed)
     }
 
     fn issued_if(&self, is_valid: impl Fn(&Cap<S>) -> bool) -> Caps {
-        let valid = self.caps().filter(|cap| is_valid(cap));
-        let have = valid.fold(self.snap_caps, |all, cap| all | cap.issued);
-        // What the authoritative rank revokes the others revoke too; their messages
-        // may be late.
-        match self.auth() {
-            Some(auth) => have.without(auth.revoking()),
-            None => have,
-        }
+        let none = (self.snap_caps, Caps::NONE);
+        let (have, revoked) = self.caps().fold(none, |(mut have, mut revoked), cap| {
+            if is_valid(cap) {
+                have |= cap.issued;
+            }
+            // What the authoritative rank revokes the others revoke too; their messages
+            // may be late.
+            if self.auth == Some(cap.issuer.rank()) {
+                revoked = cap.revoking();
+            }
+            (have, revoked)
+        });
+        have.without(revoked)
     }
 
     /// Whether all bits of the mask may be used now.
@@ -445,9 +455,12 @@ impl<S: Issuer> CapSet<S> {
     #[inline]
     pub fn add(&mut self, issuer: S, new: impl FnOnce() -> ReplyCap, is_dir: bool) -> Change {
         if self.first.is_none() && self.more.is_empty() {
-            self.add_only(issuer, new, is_dir)
-        } else {
-            self.add_beside(issuer, new(), is_dir)
+            return self.add_only(issuer, new, is_dir);
+        }
+        let new = new();
+        match self.add_again(issuer.rank(), new, is_dir) {
+            Some(change) => change,
+            None => self.add_another(issuer, new, is_dir),
         }
     }
 
@@ -467,23 +480,16 @@ impl<S: Issuer> CapSet<S> {
         }
     }
 
-    /// Adds a capability where there are some, which may be that of the rank already.
-    fn add_beside(&mut self, issuer: S, new: ReplyCap, is_dir: bool) -> Change {
-        let rank = issuer.rank();
+    /// As [`Self::add`], for a rank that has issued one before; None if it has not.
+    pub fn add_again(&mut self, rank: u32, new: ReplyCap, is_dir: bool) -> Option<Change> {
         let was_auth = self.auth == Some(rank);
-        let Some(known) = self.get(rank) else {
-            return self.add_another(issuer, new, is_dir);
-        };
         // Asked once: that may take a lock.
-        let (gen, good) = known.issuer.validity();
-        let is_valid = |cap: &Cap<S>| match cap.issuer.rank() == rank {
+        let (gen, good) = self.get(rank)?.issuer.validity();
+        let before = self.issued_if(|cap| match cap.issuer.rank() == rank {
             true => good && cap.gen == gen,
             false => cap.is_valid(),
-        };
-        let before = self.issued_if(is_valid);
-        let Some(cap) = self.get_mut(rank) else {
-            return Change::default();
-        };
+        });
+        let cap = self.get_mut(rank)?;
         cap.enter_generation(gen);
         let (mut issued, mut seq, mut mseq) = (new.caps, new.seq, new.mseq);
         let mut auth = new.is_auth();
@@ -504,14 +510,18 @@ impl<S: Issuer> CapSet<S> {
         }
         (cap.seq, cap.issue_seq, cap.mseq, cap.gen) = (seq, seq, mseq, gen);
         let mds_wanted = cap.mds_wanted;
-        if auth {
+        if auth && !was_auth {
             self.set_auth(rank, mseq);
         }
-        Change {
+        let after = self.issued_if(|cap| match cap.issuer.rank() == rank {
+            true => cap.gen == gen,
+            false => cap.is_valid_when_renewed(),
+        });
+        Some(Change {
             before,
-            after: self.issued_when_renewed(),
+            after,
             check: self.wants_less_than(mds_wanted, is_dir),
-        }
+        })
     }
 
     /// Adds the capability of a rank that had none, beside others.
