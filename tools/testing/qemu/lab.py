@@ -10,6 +10,9 @@ qemu/lab.sh runs.
     job = g.spawn("mount ..."); job.wait(30); job.kill()
 """
 
+import ctypes
+import functools
+import mmap
 import os
 import re
 import shlex
@@ -31,6 +34,24 @@ SPLAT = re.compile(r"BUG:|BUG |WARNING:|Oops|Kernel panic|INFO: task|UBSAN|KASAN
 LAB_KERNEL = os.environ.get("LAB_KERNEL_NAME", "stock")
 SLOW = 4 if LAB_KERNEL == "debug" else 1
 LEAKS = "/sys/kernel/debug/kmemleak"
+
+
+@functools.cache
+def tsc_khz():
+    """The rate of this machine's time stamp counter, which is that of a guest under TCG, too.
+    The guest would find out a wrong one while others keep the processors busy, or none and
+    count interrupts, and its clock would run up to four times too slow or too fast."""
+    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(bytes.fromhex("0f31" "48c1e220" "4809d0" "c3"))  # rdtsc; rax |= rdx << 32; ret
+    rdtsc = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+
+    def now():
+        # The one of some that was interrupted the least.
+        return min(((time.monotonic_ns(), rdtsc(), time.monotonic_ns()) for _ in range(9)), key=lambda x: x[2] - x[0])
+    a = now()
+    time.sleep(0.1)
+    b = now()
+    return (b[1] - a[1]) * 2000000 // (b[0] + b[2] - a[0] - a[2])
 
 
 class GuestError(Exception):
@@ -124,7 +145,8 @@ class Guest:
                 "-machine", "q35,smm=off,hpet=off,vmport=off", "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot", "-kernel", env["LAB_KERNEL"],
                 "-initrd", f"{env['LAB_GUEST']}/initrd.gz",
-                "-append", "console=ttyS0 loglevel=4 mitigations=off tsc=reliable no_timer_check "
+                "-append", "console=ttyS0 loglevel=4 mitigations=off no_timer_check "
+                           f"tsc=reliable {'' if kvm else f'tsc_early_khz={tsc_khz()}'} "
                            f"nokaslr panic=-1 printk.devkmsg=on {self.kernel_args}",
                 "-chardev", f"file,id=con,path={self.console}", "-serial", "chardev:con",
                 "-drive", f"file={env['LAB_GUEST']}/root.ext4,if=none,id=root,format=raw,snapshot=on",
