@@ -64,24 +64,25 @@ impl<T: Copy> OsdTable<T> {
         len: usize,
         value: impl Fn(&mut Decoder<'a>) -> Result<T>,
     ) -> Result<Self> {
-        Self::build(len, |range| {
-            let mut piece = KVec::with_capacity(range.len(), GFP_KERNEL)?;
-            for _ in range {
+        Self::build(len, |_, len| {
+            let mut piece = KVec::with_capacity(len, GFP_KERNEL)?;
+            for _ in 0..len {
                 piece.push(value(d)?, GFP_KERNEL)?;
             }
             Ok(Arc::new(piece, GFP_KERNEL)?)
         })
     }
 
+    /// `piece` makes the piece of a number and length.
     fn build(
         len: usize,
-        mut piece: impl FnMut(core::ops::Range<usize>) -> Result<Arc<KVec<T>>>,
+        mut piece: impl FnMut(usize, usize) -> Result<Arc<KVec<T>>>,
     ) -> Result<Self> {
         let count = len.div_ceil(1 << Self::SHIFT);
         let mut pieces = KVVec::with_capacity(count, GFP_KERNEL)?;
-        for start in (0..len).step_by(1 << Self::SHIFT) {
-            let end = len.min(start.saturating_add(1 << Self::SHIFT));
-            pieces.push(piece(start..end)?, GFP_KERNEL)?;
+        for at in 0..count {
+            let rest = len.saturating_sub(at << Self::SHIFT);
+            pieces.push(piece(at, rest.min(1 << Self::SHIFT))?, GFP_KERNEL)?;
         }
         Ok(Self {
             len,
@@ -135,9 +136,9 @@ impl<'a, T: Copy> Draft<'a, T> {
             }
         }
         if let Some(place @ None) = self.changed.get_mut(at) {
-            let start = at << OsdTable::<T>::SHIFT;
-            let rest = self.len.saturating_sub(start);
-            *place = Some(copy(self.old, at, rest, self.fill)?);
+            let rest = self.len.saturating_sub(at << OsdTable::<T>::SHIFT);
+            let len = rest.min(1 << OsdTable::<T>::SHIFT);
+            *place = Some(copy(self.old, at, len, self.fill)?);
         }
         self.changed
             .get_mut(at)
@@ -155,15 +156,14 @@ impl<'a, T: Copy> Draft<'a, T> {
         if self.changed.is_empty() && self.len == self.old.len {
             return Ok(self.old.clone());
         }
-        OsdTable::build(self.len, |range| {
-            let at = range.start >> OsdTable::<T>::SHIFT;
+        OsdTable::build(self.len, |at, len| {
             if let Some(piece) = self.changed.get_mut(at).and_then(Option::take) {
                 return Ok(Arc::new(piece, GFP_KERNEL)?);
             }
             match self.old.pieces.get(at) {
-                Some(piece) if piece.len() == range.len() => Ok(piece.clone()),
+                Some(piece) if piece.len() == len => Ok(piece.clone()),
                 _ => {
-                    let piece = copy(self.old, at, range.len(), self.fill)?;
+                    let piece = copy(self.old, at, len, self.fill)?;
                     Ok(Arc::new(piece, GFP_KERNEL)?)
                 }
             }
@@ -171,9 +171,8 @@ impl<'a, T: Copy> Draft<'a, T> {
     }
 }
 
-/// A copy of a piece for the next table, which has `rest` OSDs from there on.
-fn copy<T: Copy>(old: &OsdTable<T>, at: usize, rest: usize, fill: T) -> Result<KVec<T>> {
-    let len = rest.min(1 << OsdTable::<T>::SHIFT);
+/// A copy of a piece with `len` OSDs.
+fn copy<T: Copy>(old: &OsdTable<T>, at: usize, len: usize, fill: T) -> Result<KVec<T>> {
     let old: &[T] = old.pieces.get(at).map_or(&[], |piece| piece.as_slice());
     let mut new = KVec::with_capacity(len, GFP_KERNEL)?;
     new.extend_from_slice(old.get(..len).unwrap_or(old), GFP_KERNEL)?;
