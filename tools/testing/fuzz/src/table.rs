@@ -72,6 +72,7 @@ pub const TARGETS: &[Target] = targets! {
     maps::crush, 4096: "map::CrushMap::decode";
     maps::crush_rule, 4096: "mapper::do_rule";
     maps::osdmap, 8192: "osdmap::OsdMap::decode";
+    maps::osdmap_place, 8192: "placement::OsdMap::pg_to_up_acting";
     maps::osdmap_inc, 4096: "osdmap_inc::Incremental::decode";
     maps::osdmap_apply, 12288: "osdmap_inc::OsdMap::apply";
     cluster_options::cluster_options, 256: "options::Options::parse";
