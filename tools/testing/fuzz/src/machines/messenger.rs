@@ -655,7 +655,12 @@ fn run(e: &mut Events<'_>, total: &mut usize, split: bool) -> u64 {
             }
             6 => {
                 client.act(detail & 7, e);
-                continue;
+                if detail & 7 == 1 {
+                    // Its new socket has another at the other end.
+                    client.sent = KVVec::new();
+                    server.restart();
+                }
+                Ok(KVVec::new())
             }
             _ => server.read(&mut client).map(|()| KVVec::new()),
         };
