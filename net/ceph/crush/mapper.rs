@@ -66,8 +66,8 @@ fn bits(id: i32) -> u32 {
 /// Runs rule `number` for input `x` and returns how many items it selected.
 ///
 /// `weight` gives that of a device (16.16 fixed point; below 1 it refuses part of what
-/// it is chosen for, and at 0, which is also that of an unknown one, all). At most `result.len()`, and at most
-/// [`MAX_RESULT`], items are selected.
+/// it is chosen for, and at 0, which is also that of an unknown one, all). At most
+/// `result.len()`, and at most [`MAX_RESULT`], items are selected.
 pub fn do_rule(
     map: &CrushMap,
     number: u32,

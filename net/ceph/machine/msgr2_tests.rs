@@ -45,6 +45,7 @@ mod tests {
     }
 
     const C: &Reference = &Reference;
+    const KEY: &[u8] = b"session key";
 
     fn outgoing(
         client: &mut Machine,
@@ -54,7 +55,6 @@ mod tests {
         let mut bytes = [0; FRAME_HEAD_LEN];
         Ok((client.message(C, head, lens, &mut bytes)?, bytes))
     }
-    const KEY: &[u8] = b"session key";
 
     fn addr(last: u8, port: u16, nonce: u32) -> EntityAddr {
         let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));

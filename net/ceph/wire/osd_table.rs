@@ -73,6 +73,12 @@ impl<T: Copy> OsdTable<T> {
         })
     }
 
+    /// The length of a piece in a table of `len` OSDs.
+    fn piece_len(len: usize, at: usize) -> usize {
+        let rest = len.saturating_sub(at << Self::SHIFT);
+        rest.min(1 << Self::SHIFT)
+    }
+
     /// `piece` makes the piece of a number and length.
     fn build(
         len: usize,
@@ -81,8 +87,7 @@ impl<T: Copy> OsdTable<T> {
         let count = len.div_ceil(1 << Self::SHIFT);
         let mut pieces = KVVec::with_capacity(count, GFP_KERNEL)?;
         for at in 0..count {
-            let rest = len.saturating_sub(at << Self::SHIFT);
-            pieces.push(piece(at, rest.min(1 << Self::SHIFT))?, GFP_KERNEL)?;
+            pieces.push(piece(at, Self::piece_len(len, at))?, GFP_KERNEL)?;
         }
         Ok(Self {
             len,
@@ -136,8 +141,7 @@ impl<'a, T: Copy> Draft<'a, T> {
             }
         }
         if let Some(place @ None) = self.changed.get_mut(at) {
-            let rest = self.len.saturating_sub(at << OsdTable::<T>::SHIFT);
-            let len = rest.min(1 << OsdTable::<T>::SHIFT);
+            let len = OsdTable::<T>::piece_len(self.len, at);
             *place = Some(copy(self.old, at, len, self.fill)?);
         }
         self.changed
