@@ -20,6 +20,9 @@ M = "/mnt/ceph"
 # A slow guest's clock may lag, and a ticket must not expire before the guest renews it.
 TTL = 40 if lab_module.SLOW == 1 else 3600
 GUEST = {"kernel_args": "kunit.enable=0 log_buf_len=8M", "memory": 3072 if lab_module.SLOW > 1 else 2048}
+# Shows who keeps a mount busy.
+HOLDERS = (f"grep -l {M} /proc/[0-9]*/maps | while read m; do tr '\\0' ' ' <${{m%maps}}cmdline; done; "
+           f"ls -l /proc/[0-9]*/fd /proc/[0-9]*/cwd 2>/dev/null | grep {M}")
 
 
 class Failed(Exception):
@@ -178,7 +181,7 @@ class Context:
         """After a test file: without mounts no object is left in the modules' caches, and
         nothing has been wrong in the kernel since the mark, between the tests included."""
         self.umount_all()
-        self.check(not self.mounted_any(), "still mounted")
+        self.check(not self.mounted_any(), f"still mounted: {self.run(HOLDERS).out}")
         if self.rust:
             left = {k: v for k, v in self.g.slab_objects().items() if v}
             self.check(not left, f"objects left in the caches: {left}")

@@ -158,6 +158,11 @@ while not os.path.exists("/lab/run/enough"):
         if seen != last:
             print(seen, flush=True)
             last = seen
+try:
+    while True:
+        assert os.wait()[1] == 0
+except ChildProcessError:
+    pass
 '""")
     t.wait("it is mapped", lambda: "aa" in job.output())
     with open(f"{d}/f", "r+b", buffering=0) as f:
