@@ -102,6 +102,13 @@ pub struct OsdClient {
     worker: DelayedTask<OsdClient>,
 }
 
+/// Where the current map puts a request.
+struct Placed {
+    outcome: Outcome,
+    osd: i32,
+    paused: bool,
+}
+
 struct Shared {
     map: Option<Arc<OsdMap>>,
     sessions: RBTree<i32, Arc<Session>>,
@@ -357,14 +364,19 @@ impl OsdClient {
     }
 
     /// Brings a request's target up to the current map.
-    fn update_target(&self, req: &OsdRequest, map: &OsdMap) -> Outcome {
+    fn update_target(&self, req: &OsdRequest, map: &OsdMap) -> Placed {
         let pick = |map: &OsdMap, acting: &OsdSet| self.pick_replica(map, acting);
         let context = Context {
             barrier: self.barrier(),
             pick: &pick,
             place: &|map, pool, hash| self.up_acting(map, pool, hash),
         };
-        req.state.lock().target.update(map, &context)
+        let target = &mut req.state.lock().target;
+        Placed {
+            outcome: target.update(map, &context),
+            osd: target.osd,
+            paused: target.paused,
+        }
     }
 
     /// Takes a request out of its session.
@@ -395,14 +407,12 @@ impl OsdClient {
                 self.finish(req, Err(error));
                 return;
             }
-            let outcome = match &map {
-                Some(map) => self.update_target(req, map),
-                None => Outcome::Unchanged,
-            };
-            let osd = req.state.lock().target.osd;
-            let session = match &map {
-                Some(map) => self.session(map, osd),
-                None => self.homeless.clone(),
+            let (session, placed) = match &map {
+                Some(map) => {
+                    let placed = self.update_target(req, map);
+                    (self.session(map, placed.osd), Some(placed))
+                }
+                None => (self.homeless.clone(), None),
             };
             let mut state = session.state.lock();
             if state.closed {
@@ -413,10 +423,13 @@ impl OsdClient {
             drop(state);
 
             let epoch = map.as_ref().map_or(0, |map| map.epoch);
-            if outcome == Outcome::PoolGone {
-                self.check_pool(req, epoch);
-            } else if session.id == HOMELESS || req.state.lock().target.paused {
-                self.request_map();
+            match placed {
+                Some(Placed {
+                    outcome: Outcome::PoolGone,
+                    ..
+                }) => self.check_pool(req, epoch),
+                Some(Placed { paused: false, .. }) if session.id != HOMELESS => (),
+                _ => self.request_map(),
             }
             let (newest, ended) = {
                 let shared = self.shared.lock();

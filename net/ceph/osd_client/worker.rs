@@ -204,7 +204,7 @@ impl OsdClient {
                 (r.failed.or(stopped), r.target.epoch)
             };
             let outcome = match epoch < map.epoch {
-                true => self.update_target(&req, map),
+                true => self.update_target(&req, map).outcome,
                 false => Outcome::Unchanged,
             };
             let place = if failed.is_some() {
