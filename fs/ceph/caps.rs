@@ -142,6 +142,20 @@ fn note(inode: &Inode<CephFs>, state: &mut State, change: Change) -> Option<Arc<
     None
 }
 
+/// Takes in size and truncation. Returns whether there are pages that may be beyond a new end.
+///
+/// With the lock under which what is issued was changed: pages that are read with the new
+/// capabilities but the old size are zero behind it, and nobody would ever doubt them.
+fn truncated(inode: &Inode<CephFs>, state: &mut State, caps: &ClientCaps<'_>) -> bool {
+    let i = &caps.inode;
+    let cut = fill::size(inode, state, i.truncate_seq, i.truncate_size, i.size);
+    let doubtful = cut && has_pages(inode);
+    if doubtful {
+        state.doubts.raise();
+    }
+    doubtful
+}
+
 /// Makes room for one more capability of an inode, unless others take it.
 fn make_room(info: &InodeInfo) -> Result {
     let len = info.state().caps.len();
@@ -425,7 +439,10 @@ impl FsClient {
             }
             CapOp::EXPORT => self.export(session, &inode, &caps),
             CapOp::TRUNC => {
-                self.truncated(&inode, &caps);
+                let cut = truncated(&inode, &mut inode.data().state(), &caps);
+                if cut {
+                    self.empty_cache(&inode);
+                }
                 Ok(())
             }
             // Nothing is ever flushed, so there is nothing to acknowledge.
@@ -455,6 +472,7 @@ impl FsClient {
         caps: &ClientCaps<'_>,
     ) -> Result {
         let info = inode.data();
+        let mut cut = false;
         let change = {
             let mut state = info.state();
             let change = state
@@ -462,6 +480,7 @@ impl FsClient {
                 .grant(session.rank, caps.cap_id, caps.caps, caps.seq);
             let names = change.and_then(|change| {
                 fill::from_caps(inode, &mut state, caps);
+                cut = truncated(inode, &mut state, caps);
                 note(inode, &mut state, change)
             });
             drop(state);
@@ -471,7 +490,9 @@ impl FsClient {
         let Some(change) = change else {
             return self.unknown_cap(session, caps);
         };
-        self.truncated(inode, caps);
+        if cut {
+            self.empty_cache(inode);
+        }
         self.changed(inode, change);
         if caps.caps.intersects(Caps::LINK_SHARED) && caps.nlink == 0 {
             // Another client has deleted it. The server cannot free its space as long as it
@@ -482,19 +503,6 @@ impl FsClient {
             self.check_caps(inode, false);
         }
         Ok(())
-    }
-
-    /// Takes in size and truncation, and drops the pages beyond a new end.
-    fn truncated(&self, inode: &Inode<CephFs>, caps: &ClientCaps<'_>) {
-        let info = inode.data();
-        let cut = {
-            let mut state = info.state();
-            let i = &caps.inode;
-            fill::size(inode, &mut state, i.truncate_seq, i.truncate_size, i.size)
-        };
-        if cut && has_pages(inode) {
-            self.drop_pages(inode);
-        }
     }
 
     fn import(
@@ -512,7 +520,16 @@ impl FsClient {
             realm: caps.realm,
             flags: ReplyCap::AUTH,
         };
-        self.add_cap(session, inode, || new, |state, _| state.realm = new.realm)?;
+        self.add_cap(
+            session,
+            inode,
+            || new,
+            |state, _| {
+                state.realm = new.realm;
+                fill::from_caps(inode, state, caps);
+                truncated(inode, state, caps);
+            },
+        )?;
         let Some(peer) = caps.peer else { return Ok(()) };
         let info = inode.data();
         let removed = removed(inode, info.state(), |caps| caps.imported_from(&peer));

@@ -4,7 +4,7 @@
 import os
 
 from run import M
-from test_3_coherence import walk
+from test_3_coherence import versions, walk
 
 
 def test_walk_with_every_client(t):
@@ -52,6 +52,10 @@ def test_walk_with_two_ranks(t):
         t.cluster.mon("fs set", fs_name="cephfs", var="max_mds", val="1")
     t.wait("one active MDS", lambda: states() == ["up:active"], 120)
     t.cluster.wait_health()
+
+
+def test_no_older_version_in_minutes(t):
+    versions(t, "many", 180)
 
 
 def few(t, n):

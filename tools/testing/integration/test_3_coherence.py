@@ -238,3 +238,63 @@ def walk(t, name, steps, **more):
 def test_random_changes(t):
     """A random walk of changes by ceph-fuse and libcephfs."""
     walk(t, "random", 300)
+
+
+def versions(t, name, seconds):
+    """Other clients overwrite files with one version after the other, each as long as the last
+    or longer. Readers of all kinds see none that is older than what was finished before."""
+    import base64
+    import random
+    import socket
+    import others
+    d, g = setup(t, name)
+    seed = int(os.environ.get("LAB_SEED") or time.time_ns() % 10**6)
+    print(f"# seed {seed}", flush=True)
+    r = random.Random(seed)
+    clients = [others.Local(d), others.LibCephFs(t.cluster, f"/co-{name}")]
+    job = t.g.spawn(f"exec python3 /lab/src/tools/testing/integration/in_guest/versions.py 7001 {g} 100")
+    t.wait("the readers listen", lambda: "listening" in job.output())
+    told = failed = 0
+    with socket.create_connection((t.g.address, 7001)) as s, s.makefile("rw") as f:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        s.settimeout(120)
+        end = time.monotonic() + seconds
+        for i in range(100):
+            if time.monotonic() > end:
+                break
+            length, version, stop = 0, 0, r.choice((3, 10, 30, 100))
+            write(f"{d}/v{i}", "")
+            while version < stop and time.monotonic() < end and job.output() == "listening\n":
+                client = r.choice(clients)
+                path = f"{client.root}/v{i}"
+                open_for = r.choice((0, 0, 0, 1, 5))
+                # Of a new name another client may say that there is none (others.EXCUSES).
+                if open_for and client.do([["hold", 1, path, "w"]]) != [None]:
+                    failed += 1
+                    continue
+                for _ in range(open_for or 1):
+                    version += 1
+                    length += r.choice((0, 0, 8, 1000, 3000, 5000))
+                    data = base64.b64encode(b"%08d" % version * (length // 8)).decode()
+                    call = ["hwrite", 1, 0, data] if open_for else ["write", path, data, "into", 0]
+                    if client.do([call]) != [None]:
+                        failed += 1
+                        continue
+                    f.write(f"{i} {version} {length}\n")
+                    f.flush()
+                    f.readline()
+                    told += 1
+                    time.sleep(r.choice((0, 0, 0.01, 0.05)))
+                if open_for:
+                    client.do([["drop", 1]])
+    seen = job.wait(60).out.split("\n")
+    for c in clients:
+        c.close()
+    print(f"# {told} versions, {failed} not written; {seen[-2]}", flush=True)
+    t.equal(seen[1:-2], [], "what is too old")
+    t.check(told > 5 and failed < 3 + told // 10 and all(map(int, seen[-2].split()[1:])),
+            f"{told} versions, {failed} not written: {seen}")
+
+
+def test_no_older_version(t):
+    versions(t, "versions", 15)
