@@ -114,12 +114,21 @@ impl Session {
         }
     }
 
-    /// A destination comes back from the connection to its request.
+    /// A destination comes back from the connection, whose work can lend no other
+    /// meanwhile: it is closed, or in a callback of that.
     fn give_back(&self, state: &mut State, dest: Option<IovDest>) -> Option<Arc<OsdRequest>> {
         let dest = dest?;
         let req = state.lent.take()?;
         req.state.lock().dest = Some(dest);
         Some(req)
+    }
+
+    /// A destination that was revoked comes back to its request. The connection has gone on
+    /// since, so by now it may have that of another.
+    fn take_home(&self, req: &Arc<OsdRequest>, dest: IovDest) {
+        req.state.lock().dest = Some(dest);
+        let mut state = self.state.lock();
+        state.lent.take_if(|lent| Arc::ptr_eq(lent, req));
     }
 
     /// Takes a request's destination back, and what is still to be sent of it. The
@@ -133,8 +142,9 @@ impl Session {
             con.revoke(&message);
             if lent {
                 // If it is none, a callback that is over now has given it back.
-                let dest = con.revoke_incoming(req.tid());
-                self.give_back(&mut self.state.lock(), dest);
+                if let Some(dest) = con.revoke_incoming(req.tid()) {
+                    self.take_home(req, dest);
+                }
             }
         }
         if let Some(dest) = &mut req.state.lock().dest {
@@ -176,7 +186,13 @@ impl Ops {
             return Alloc::Skip;
         };
         let req = req.clone();
-        let Some(mut dest) = req.state.lock().dest.take() else {
+        let dest = {
+            let mut r = req.state.lock();
+            // To an earlier sending, when there was no memory for another one: without a
+            // message there is nothing that `recall` would revoke it by.
+            r.sent.is_some().then(|| r.dest.take()).flatten()
+        };
+        let Some(mut dest) = dest else {
             return Alloc::Skip;
         };
         dest.rewind();
@@ -360,4 +376,55 @@ impl ConnectionOps for Ops {
 /// An error that ends requests when the client is stopped.
 pub(super) fn stopped() -> Error {
     errno::eshutdown()
+}
+
+#[kunit_tests(ceph_osd_client_session)]
+mod tests {
+    use super::super::{ObjectName, ReadOp};
+    use super::*;
+
+    fn request(tid: u64, len: usize) -> Result<Arc<OsdRequest>> {
+        let read = ReadOp {
+            pool: 1,
+            namespace: KVec::new(),
+            object: ObjectName::of_file(tid, 0),
+            offset: 0,
+            length: len as u64,
+            snap: 0,
+            truncate_seq: 0,
+            truncate_size: 0,
+            ino: tid,
+        };
+        OsdRequest::new(tid, read, 0, IovDest::with_len(len)?, None, None)
+    }
+
+    /// As `Ops::alloc_reply` does it.
+    fn lend(session: &Session, req: &Arc<OsdRequest>) -> Result<IovDest> {
+        session.state.lock().lent = Some(req.clone());
+        req.state.lock().dest.take().ok_or(EBUSY)
+    }
+
+    fn home(req: &OsdRequest) -> Option<usize> {
+        req.state.lock().dest.as_ref().map(IovDest::len)
+    }
+
+    #[test]
+    fn a_revoked_destination_is_not_taken_for_that_of_another() -> Result {
+        let session = Session::new(3, None)?;
+        let (one, other) = (request(1, 10)?, request(2, 20)?);
+        let revoked = lend(&session, &one)?;
+        // The connection goes on before the first one is at home.
+        let used = lend(&session, &other)?;
+        session.take_home(&one, revoked);
+        assert_eq!((home(&one), home(&other)), (Some(10), None));
+        assert!(session
+            .give_back(&mut session.state.lock(), Some(used))
+            .is_some());
+        assert_eq!((home(&one), home(&other)), (Some(10), Some(20)));
+        // With nothing in between, the session forgets it.
+        let revoked = lend(&session, &one)?;
+        session.take_home(&one, revoked);
+        assert!(session.state.lock().lent.is_none());
+        Ok(())
+    }
 }
