@@ -23,7 +23,7 @@
 //!
 //! Locks, outer first: a session's state, a request's state, `shared`.
 use kernel::{
-    alloc::flags::GFP_ATOMIC,
+    alloc::flags::{GFP_ATOMIC, __GFP_NOWARN},
     new_mutex, new_spinlock,
     prelude::*,
     rbtree::{RBTree, RBTreeNode},
@@ -217,7 +217,7 @@ impl OsdClient {
         };
         let req = OsdRequest::new(tid, read, flags, dest, limit, done)?;
         let node = RBTreeNode::new(tid, req.clone(), GFP_KERNEL)?;
-        self.count.fetch_add(1, Relaxed);
+        self.count.fetch_add(1, Full);
         if self.asleep.load(Relaxed) && self.asleep.xchg(false, Relaxed) {
             // From now on it shall look after requests each second.
             self.wake_worker();
@@ -254,7 +254,8 @@ impl OsdClient {
     /// so memory reclaim may call it. Without memory they end when the OSD answers.
     pub fn give_up(self: &Arc<Self>, ino: u64) {
         let last = self.last_tid.load(Relaxed);
-        let _ = self.given_up.lock().push((ino, last), GFP_ATOMIC);
+        let flags = GFP_ATOMIC | __GFP_NOWARN;
+        let _ = self.given_up.lock().push((ino, last), flags);
         self.wake_worker();
     }
 

@@ -7,7 +7,7 @@ use kernel::{
     sync::{atomic::Relaxed, Arc},
 };
 
-use kernel_ext::{task::Comm, time};
+use kernel_ext::{alloc_scope::NoIo, task::Comm, time};
 
 use ceph_proto::machine::osd_target::ObjectName;
 use ceph_proto::wire::osdmap::osd_state;
@@ -213,6 +213,8 @@ impl OsdClient {
     ///
     /// `ENOMEM`.
     pub fn waiting(&self) -> Result<KVec<Waiting>> {
+        // The worker, which reclaim may wait for, takes these locks too.
+        let _noio = NoIo::enter();
         let mut all = KVec::new();
         let mut failed = Ok(());
         let barrier = self.barrier();

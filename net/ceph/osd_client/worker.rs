@@ -4,7 +4,10 @@
 use kernel::{
     prelude::*,
     rbtree::RBTree,
-    sync::{atomic::Relaxed, Arc},
+    sync::{
+        atomic::{Full, Relaxed},
+        Arc,
+    },
     time::Jiffies,
 };
 use kernel_ext::{time, workqueue::DelayedTask};
@@ -83,8 +86,13 @@ impl OsdClient {
             self.monc.got_map(Sub::OsdMap, epoch);
         }
         self.tick();
+        // Fully ordered, as is `read`: either that one sees that it has to wake us, or we see
+        // its request.
+        self.asleep.xchg(true, Full);
         let busy = self.count.load(Relaxed) > 0;
-        self.asleep.store(!busy, Relaxed);
+        if busy {
+            self.asleep.store(false, Relaxed);
+        }
         let delay = match busy || left {
             true => time::secs(1),
             false => time::secs(u64::from(self.options.osd_idle_ttl.max(4) / 4)),
