@@ -188,8 +188,11 @@ impl Session {
     }
 
     /// OPEN. The state before; the capabilities are good for `timeout` from when
-    /// they were asked for.
+    /// they were asked for. A session that is over stays so.
     pub fn opened(&mut self, features: Features, seq: u64, timeout: Ticks) -> SessionState {
+        if self.state.is_over() {
+            return self.state;
+        }
         let before = core::mem::replace(&mut self.state, SessionState::Open);
         self.features = features;
         if self.seq == 0 {
@@ -401,5 +404,9 @@ mod tests {
         s.opening(0);
         s.ended(true);
         assert_eq!(s.state(), SessionState::Rejected);
+        // Too late.
+        s.opened(Features::SUPPORTED, 5, TIMEOUT);
+        assert_eq!(s.state(), SessionState::Rejected);
+        assert!(!s.validity(1).1);
     }
 }

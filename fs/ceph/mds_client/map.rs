@@ -121,6 +121,10 @@ impl<H: MdsHooks> MdsClient<H> {
                     after.name()
                 ));
                 let _io = session.io.lock();
+                if !self.is_current(&session) {
+                    // It ended meanwhile.
+                    continue;
+                }
                 session.con.close_nowait();
                 session.inner.lock().moved();
             } else if before == after {
@@ -164,7 +168,7 @@ impl<H: MdsHooks> MdsClient<H> {
     ) {
         let Some(hooks) = self.hooks() else { return };
         let _io = session.io.lock();
-        if !again && session.state() != SessionState::Restarting {
+        if !self.is_current(session) || !again && session.state() != SessionState::Restarting {
             return;
         }
         if !session.doubt(|inner| inner.reconnecting()) {

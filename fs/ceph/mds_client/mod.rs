@@ -447,7 +447,7 @@ impl<H: MdsHooks> MdsClient<H> {
                     return Next::Fail(EACCES);
                 }
             }
-            SessionState::New | SessionState::Closed => {
+            SessionState::New => {
                 if let Err(e) = self.open_session(state, &session) {
                     return Next::Fail(e);
                 }
@@ -606,16 +606,17 @@ impl<H: MdsHooks> MdsClient<H> {
         Ok(())
     }
 
-    /// Takes a session out of the table if it is the one there.
-    fn unregister(&self, session: &Arc<Session<H>>) -> bool {
+    /// Takes a session out of the table if it is the one there. From then on nobody opens
+    /// its connection; with `Session::io` held, nobody is about to.
+    fn unregister(&self, session: &Arc<Session<H>>) {
         let mut state = self.state.lock();
         let removed = match state.slot(session.rank) {
             Some(slot) if slot.as_ref().is_some_and(|s| Arc::ptr_eq(s, session)) => slot.take(),
             _ => None,
         };
         drop(state);
+        drop(removed);
         self.sessions_changed.wake_all();
-        removed.is_some()
     }
 
     /// Ends a session on our side: it leaves the table, its capabilities go, and
@@ -624,13 +625,14 @@ impl<H: MdsHooks> MdsClient<H> {
     fn drop_session(self: &Arc<Self>, session: &Arc<Session<H>>, last: SessionState) {
         {
             let _io = session.io.lock();
+            // Before it is closed: who finds it in the table may open it.
+            if last != SessionState::Rejected {
+                self.unregister(session);
+            }
             session.inner.lock().ended(last == SessionState::Rejected);
             session.con.close_nowait();
         }
         self.note(format_args!("mds{} session {}", session.rank, last.name()));
-        if last != SessionState::Rejected {
-            self.unregister(session);
-        }
         self.sessions_changed.wake_all();
         if let Some(hooks) = self.hooks() {
             hooks.session_closed(session);
@@ -691,12 +693,16 @@ impl<H: MdsHooks> MdsClient<H> {
         drop(DelayedTask::<Self>::cancel_sync(self));
         // Those that were not closed, or registered by a request meanwhile.
         for session in self.sessions() {
+            {
+                // Maps still come: who would reopen it looks whether it is in the table.
+                let _io = session.io.lock();
+                self.unregister(&session);
+                session.inner.lock().ended(false);
+            }
             session.con.close();
             if let Some(hooks) = &hooks {
                 hooks.session_closed(&session);
             }
-            session.inner.lock().ended(false);
-            self.unregister(&session);
         }
         // The callbacks of those that have left the table.
         self.client.messenger.flush();
