@@ -197,7 +197,16 @@ impl FsClient {
         let is_dir = inode.is_dir();
         let (change, doubtful, release_count) = loop {
             let mut guard = info.state();
-            let place = if guard.caps.get(session.rank).is_some() {
+            let known = guard.caps.get(session.rank).map(|cap| cap.issuer());
+            let place = if let Some(known) = known {
+                let other = !Arc::ptr_eq(&known.session, session);
+                if other && known.session.state().is_over() {
+                    // Of a reply that came while that session was ended from elsewhere. It
+                    // would never count.
+                    drop(guard);
+                    self.remove_cap(session, inode, false);
+                    continue;
+                }
                 None
             } else if !guard.caps.has_room(session.rank) {
                 drop(guard);

@@ -9,7 +9,13 @@
 //! An attribute is taken over if the server's version of the inode is new, or if
 //! the capability that vouches for it is newly issued. This client changes nothing,
 //! so no attribute here is ever newer than the server's.
-use kernel::{alloc::flags::GFP_ATOMIC, page::PAGE_SHIFT, prelude::*, str::CString, sync::Arc};
+use kernel::{
+    alloc::flags::{GFP_ATOMIC, __GFP_NOWARN},
+    page::PAGE_SHIFT,
+    prelude::*,
+    str::CString,
+    sync::Arc,
+};
 use kernel_ext::fs::{
     inode::{mode, Got},
     stat::Time,
@@ -401,7 +407,8 @@ impl FsClient {
             }
             (None, Some(rank)) => {
                 // Without memory the request is forwarded.
-                let _ = state.delegations.push((stat.frag, rank), GFP_ATOMIC);
+                let flags = GFP_ATOMIC | __GFP_NOWARN;
+                let _ = state.delegations.push((stat.frag, rank), flags);
             }
         }
     }

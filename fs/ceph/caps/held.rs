@@ -2,7 +2,7 @@
 //! What is known of a session's capabilities beside the inodes: which there are, which were
 //! given back, and which inodes are to be looked at later.
 use kernel::{
-    alloc::flags::GFP_ATOMIC,
+    alloc::flags::{GFP_ATOMIC, __GFP_NOWARN},
     new_mutex, new_spinlock,
     prelude::*,
     sync::{
@@ -119,7 +119,9 @@ impl Delayed {
     }
 
     pub(super) fn add(&self, ino: u64) {
-        if self.inos.lock().0.push(ino, GFP_ATOMIC).is_err() {
+        // Many files are closed in a few seconds, perhaps: more than can be had at once.
+        let flags = GFP_ATOMIC | __GFP_NOWARN;
+        if self.inos.lock().0.push(ino, flags).is_err() {
             self.add_all();
         }
     }

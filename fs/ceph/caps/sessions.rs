@@ -86,7 +86,8 @@ impl FsClient {
         });
     }
 
-    fn remove_cap(&self, session: &Arc<Session>, inode: &Inode<CephFs>, release: bool) {
+    /// Removes the capability that the session's rank has issued.
+    pub(super) fn remove_cap(&self, session: &Arc<Session>, inode: &Inode<CephFs>, release: bool) {
         let info = inode.data();
         let removed = super::removed(inode, info.state(), |caps| caps.remove(session.rank));
         let Some(removed) = removed else { return };
