@@ -314,7 +314,10 @@ impl FsClient {
 
     /// Asks for the content that is kept with an inode. None if the file has objects now.
     pub(crate) fn inline_data(&self, ino: u64) -> Result<Option<KVec<u8>>> {
-        let inode = self.find_inode(ino).ok_or(EIO)?;
+        // Who asks has it in use, or else its eviction waits for the answer: then that must
+        // not be waited for.
+        let sb = self.super_block().ok_or(EIO)?;
+        let inode = sb.find_inode_now(&Vino::head(ino)).ok_or(EIO)?;
         let filled = self.request(
             Op::GETATTR,
             Args::Getattr {
