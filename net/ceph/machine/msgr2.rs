@@ -147,6 +147,10 @@ struct Session {
 /// answers take turns, no such frame is sent.
 const ACK_AFTER: u64 = 8;
 
+/// Bytes that a server may send before it has proved who it is: they are kept until then. It
+/// needs a few KiB.
+const TRANSCRIPT_MAX: usize = 1 << 20;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Machine {
@@ -233,6 +237,9 @@ impl Machine {
             let (used, item) = self.reader.feed(crypto, rest)?;
             if !matches!(self.state, State::Open) {
                 let bytes = rest.get(..used).unwrap_or_default();
+                if self.transcript_in.len() > TRANSCRIPT_MAX {
+                    return Err(Fault::protocol("protocol error, endless handshake"));
+                }
                 self.transcript_in.extend_from_slice(bytes, GFP_KERNEL)?;
             }
             taken = taken.saturating_add(used);

@@ -289,3 +289,65 @@ fn same_addr(a: &EntityAddr, b: &EntityAddr) -> bool {
     let place = |addr: &EntityAddr| addr.sock.map(|sock| (sock.ip(), sock.port()));
     a.kind == b.kind && a.nonce == b.nonce && place(a) == place(b)
 }
+
+#[kunit_tests(ceph_machine_msgr2_handshake)]
+mod tests {
+    use super::*;
+    use crate::wire::msgr2::{banner, control_frame};
+    use crate::wire::types::{AddrType, EntityName};
+
+    struct Nothing;
+
+    impl Crypto for Nothing {
+        fn crc32c(&self, _: u32, _: &[u8]) -> u32 {
+            0
+        }
+
+        fn hmac_sha256(&self, _: &[u8], _: &[&[u8]]) -> Result<[u8; SIGNATURE_LEN]> {
+            Ok([0; SIGNATURE_LEN])
+        }
+    }
+
+    #[test]
+    fn a_handshake_has_an_end() -> Result {
+        let (kind, num) = (EntityType::OSD, 3);
+        let mut client = Machine::new(EntityName { kind, num }, EntityAddr::BLANK, true);
+        client.connected()?;
+        let feed = |client: &mut Machine, bytes: &[u8]| client.feed(&Nothing, bytes);
+        assert!(feed(&mut client, &banner(FEATURE_REVISION_1, 0)?).is_ok());
+        let hello = Hello {
+            entity: kind,
+            peer_addr: EntityAddr {
+                kind: AddrType::MSGR2,
+                ..EntityAddr::BLANK
+            },
+        };
+        let hello = control_frame(&Nothing, Tag::Hello, |e| hello.encode(e))?;
+        assert!(matches!(
+            feed(&mut client, &hello),
+            Ok((_, Some(Action::Hello(_))))
+        ));
+        let request = AuthRequest {
+            method: 2,
+            modes: KVVec::new(),
+            payload: KVVec::new(),
+        };
+        client.auth_request(&Nothing, &request)?;
+        let more = control_frame(&Nothing, Tag::AuthReplyMore, |e| {
+            e.blob(&[7; 2048]).map(|_| ())
+        })?;
+        for turn in 0..1024 {
+            match feed(&mut client, &more) {
+                Ok((_, Some(Action::AuthMore(_)))) => client.auth_more(&Nothing, b"answer")?,
+                Err(fault) => {
+                    assert!(turn > 256);
+                    assert_eq!(fault.why, "protocol error, endless handshake");
+                    return Ok(());
+                }
+                other => panic!("{other:?}"),
+            }
+            drop(client.take_output());
+        }
+        Err(EINVAL)
+    }
+}
