@@ -22,6 +22,9 @@ use crate::wire::client_caps::CapItem;
 /// Slots of a page.
 const SLOTS: usize = 128;
 
+/// Slots that are looked at in one go, as that may be done with a spin lock held.
+const LOOK: u32 = 1024;
+
 /// Marks the end of a list of slots.
 const NONE: u32 = u32::MAX;
 
@@ -233,12 +236,15 @@ impl Registry {
         self.pending = self.pending.saturating_add(1);
     }
 
-    /// Inode numbers of held capabilities, from the slot `from` on, until `inos` is full:
-    /// how many there are, and where to go on.
+    /// Inode numbers of held capabilities, from the slot `from` on, until `inos` is full or
+    /// some pages were looked at: how many there are, and where to go on.
     pub fn batch(&mut self, from: u32, inos: &mut [u64]) -> (usize, Option<u32>) {
         let mut at = from;
         let mut len = 0;
         while let Some(slot) = self.slot(at) {
+            if at.wrapping_sub(from) >= LOOK {
+                return (len, Some(at));
+            }
             if let Slot::Held { ino } = *slot {
                 let Some(out) = inos.get_mut(len) else {
                     return (len, Some(at));
@@ -357,6 +363,21 @@ mod tests {
         // Slots were used again.
         assert_eq!((registry.len(), registry.pages.len()), (1000, 8));
         assert_eq!(inos(&mut registry)?.len(), 1000);
+        Ok(())
+    }
+
+    #[test]
+    fn many_free_slots_are_passed_over_in_steps() -> Result {
+        let mut registry = Registry::new();
+        let mut places = KVec::new();
+        for ino in 0..3000 {
+            places.push(insert(&mut registry, ino)?, GFP_KERNEL)?;
+        }
+        for place in places.iter().take(2500) {
+            registry.remove(*place);
+        }
+        assert_eq!(registry.batch(0, &mut [0; 50]), (0, Some(LOOK)));
+        assert!(inos(&mut registry)?.iter().copied().eq(2500..3000));
         Ok(())
     }
 
