@@ -78,6 +78,7 @@ impl<H: MdsHooks> MdsClient<H> {
         let (fsid, map) = MdsMap::decode_message(front)?;
         self.client.monc.check_fsid(&fsid)?;
         let map = Arc::new(map, GFP_KERNEL)?;
+        let taking_in = self.maps.lock();
         let old = {
             let mut state = self.state.lock();
             if state.map.as_ref().is_some_and(|old| map.epoch <= old.epoch) {
@@ -91,13 +92,14 @@ impl<H: MdsHooks> MdsClient<H> {
         if let Some(old) = old {
             self.compare_maps(&old, &map);
         }
+        drop(taking_in);
         self.kick(|place| place == Place::WaitsForMap);
         DelayedTask::<Self>::queue(self.clone());
         Ok(())
     }
 
-    /// What the new map means for each session. Maps come from the monitors one at a
-    /// time, so this is never entered twice at once.
+    /// What the new map means for each session. With `maps` held, so that no later map
+    /// overtakes it.
     fn compare_maps(self: &Arc<Self>, old: &MdsMap, new: &MdsMap) {
         for session in self.sessions() {
             let rank = session.rank;

@@ -6,7 +6,7 @@
 //! again to whom it is forwarded, or when a rank has restarted. What the file system
 //! adds is behind [`MdsHooks`].
 //!
-//! Locks, outermost first: `Session::io`, `MdsClient::state`, then the leaf locks
+//! Locks, outermost first: `MdsClient::maps`, `Session::io`, `MdsClient::state`, then the leaf locks
 //! `Session::inner` and `Request::progress`. Messages are encoded under
 //! `Session::io` alone.
 use core::fmt::{self, Write};
@@ -142,6 +142,9 @@ pub(crate) struct MdsClient<H: MdsHooks> {
     config: Config,
     #[pin]
     hooks: SpinLock<Option<Arc<H>>>,
+    /// Held while a map is taken in: monitors and metadata servers send them.
+    #[pin]
+    maps: Mutex<()>,
     #[pin]
     state: Mutex<State<H>>,
     last_tid: Atomic<u64>,
@@ -189,6 +192,7 @@ impl<H: MdsHooks> MdsClient<H> {
                 client,
                 config,
                 hooks <- new_spinlock!(None, "ceph::MdsClient::hooks"),
+                maps <- new_mutex!((), "ceph::MdsClient::maps"),
                 state <- new_mutex!(
                     State {
                         map: None,
