@@ -91,6 +91,8 @@ pub(super) struct Actor {
     sending: Option<Sending>,
     /// The message that is being received is thrown away, and nobody hears of it.
     skipping: bool,
+    /// Who answers at the peer's address has forgotten the session, or is another one.
+    reset: bool,
     /// Messages of this session up to this number were acknowledged.
     acknowledged: u64,
     lent: Option<Lent>,
@@ -221,6 +223,7 @@ impl Actor {
             output_at: 0,
             sending: None,
             skipping: false,
+            reset: false,
             acknowledged: 0,
             lent: None,
             call: None,
@@ -571,7 +574,9 @@ impl Actor {
                 let messages = con.shared.lock().queue.clear();
                 drop(messages);
                 self.acknowledged = 0;
-                Call::PeerReset
+                self.reset = true;
+                self.identify(con)?;
+                return Ok(Step::Again);
             }
             Action::Established { received } => {
                 self.delay = 0;
@@ -586,7 +591,11 @@ impl Actor {
                     shared.queue.acknowledge_requeued(received)
                 };
                 drop(messages);
-                return Ok(Step::Again);
+                if !core::mem::take(&mut self.reset) {
+                    return Ok(Step::Again);
+                }
+                // Only now it has said that it is the one that was meant.
+                Call::PeerReset
             }
             Action::Acked(seq) => {
                 acknowledge(con, &mut self.acknowledged, seq);

@@ -107,10 +107,7 @@ pub(super) fn perform(con: &Arc<Connection>, generation: u64, ops: &dyn Connecti
                 actor.with_machine(|m| Ok(m.auth_done(&KernelCrypto, key)?))
             });
         }
-        Call::PeerReset => {
-            ops.peer_reset(con);
-            answer(&mut |actor| actor.identify(con));
-        }
+        Call::PeerReset => ops.peer_reset(con),
         Call::Fault(lent) => {
             if let Some(Lent { tid, dest }) = lent {
                 ops.returned(con, tid, dest);

@@ -64,8 +64,10 @@ pub trait ConnectionOps: Send + Sync {
     /// messages and is closed until it is opened again.
     fn fault(&self, _con: &Arc<Connection>) {}
 
-    /// The peer has forgotten the session (lossless connections only). All that
-    /// was queued is gone; a new session follows by itself.
+    /// The peer has forgotten the session (lossless connections only), and a new one is
+    /// established. What was queued when the peer said so is gone. Another daemon that
+    /// answers at the peer's address, which has never known the session, does not
+    /// get as far as this.
     fn peer_reset(&self, _con: &Arc<Connection>) {}
 
     /// How to authenticate, and which connection modes are acceptable.

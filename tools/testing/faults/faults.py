@@ -2,6 +2,7 @@
 """The faults. Each gets the Context of run.py, with every side mounted and readers
 running, and returns when what it broke was put right, or was left for healthy()."""
 
+import signal
 import time
 
 ALL = []
@@ -93,6 +94,65 @@ def osd_out(t):
     t.wait("PGs on osd.2", lambda: any(2 in a for a in acting(t).values()), 120)
 
 
+def set_pool(t, **values):
+    for var, val in values.items():
+        t.cluster.mon("osd pool set", pool="cephfs_data", var=var, val=str(val))
+
+
+@fault("PGs split, mapped elsewhere, led by others, and merged again")
+def pgs_change(t):
+    c = t.cluster
+
+    def pgs():
+        return [p for p in acting(t) if p.startswith(f"{pool['pool']}.")]
+
+    pool = next(p for p in c.mon_json("osd dump")["pools"] if p["pool_name"] == "cephfs_data")
+    was = pool["pg_num"]
+    set_pool(t, pg_num=4 * was, pgp_num=4 * was)
+    t.wait("split", lambda: len(pgs()) == 4 * was, 120)
+    c.wait_health(120)
+    c.mon("osd primary-affinity", id=0, weight=0.0)
+    moved = {pg: a for pg, a in acting(t).items() if pg in pgs()[:8]}
+    for pg, a in moved.items():
+        other = next(o for o in c.osd_ids if o not in a)
+        c.mon("osd pg-upmap-items", pgid=pg, id=[a[1], other])
+    t.wait("mapped elsewhere", lambda: all(set(acting(t)[pg]) != set(a) for pg, a in moved.items()), 120)
+    c.wait_health(120)
+    time.sleep(5)
+    for pg in moved:
+        c.mon("osd rm-pg-upmap-items", pgid=pg)
+    c.mon("osd primary-affinity", id=0, weight=1.0)
+    set_pool(t, pgp_num=was, pg_num=was)
+    t.wait("merged", lambda: len(pgs()) == was, 300)
+
+
+@fault("CRUSH as of old, and as of today")
+def tunables(t):
+    for profile in ("argonaut", "firefly", "hammer", "optimal"):
+        t.cluster.mon("osd crush tunables", profile=profile)
+        time.sleep(3)
+        t.cluster.wait_health(120)
+
+
+@fault("daemons close each 200th time they use a socket, for 30 s")
+def sockets_fail(t):
+    for who in ("mon", "osd", "mds"):
+        t.cluster.mon("config set", who=who, name="ms_inject_socket_failures", value="200")
+    time.sleep(30)
+    for who in ("mon", "osd", "mds"):
+        t.cluster.mon("config rm", who=who, name="ms_inject_socket_failures")
+
+
+@fault("all daemons killed, started after 15 s")
+def all_killed(t):
+    names = t.cluster.names()
+    for n in names:
+        t.cluster.kill(n)
+    time.sleep(15)
+    for n in names:
+        t.cluster.start_daemon(n)
+
+
 def rank_moves(t, rank, act):
     """Lets act(daemon) take a rank from its daemon and waits for the other one."""
     was = t.ranks()[1][rank]
@@ -146,6 +206,29 @@ def rank_stopped(t):
     t.each(lambda s: s.progress(5, 60))
     t.cluster.mon("fs set", fs_name="cephfs", var="max_mds", val="2")
     time.sleep(10)
+
+
+@fault("ceph fs fail, joinable again after 15 s")
+def fs_failed(t):
+    t.cluster.mon("fs fail", fs_name="cephfs")
+    time.sleep(15)
+    t.cluster.mon("fs set", fs_name="cephfs", var="joinable", val="true")
+
+
+@fault("the client's machine stands still for 70 s")
+def client_stopped(t):
+    for s in t.sides:
+        s.g.process.send_signal(signal.SIGSTOP)
+    time.sleep(70)
+    for s in t.sides:
+        s.g.process.send_signal(signal.SIGCONT)
+
+
+@fault("the client's clock set forward by a day, and back")
+def clock(t):
+    for how in ("+ 1 day", "- 1 day"):
+        t.each(lambda s: s.g.run(f"date -s 'now {how}'", check=True))
+        time.sleep(15)
 
 
 def taps(t, how):
