@@ -10,6 +10,7 @@ qemu/lab.sh runs.
     job = g.spawn("mount ..."); job.wait(30); job.kill()
 """
 
+import contextlib
 import ctypes
 import functools
 import mmap
@@ -251,6 +252,8 @@ class Guest:
             n = self.next
             self.next += 1
         job = Job(self, n, command)
+        with contextlib.suppress(FileNotFoundError):  # of an earlier guest
+            os.unlink(f"{self.dir}/cmd/{n}.out")
         with open(f"{self.dir}/cmd/{n}.sh", "w") as f:
             f.write(f". /lab/run/env\n{command}\n")
         self.jobs[n] = job
