@@ -38,8 +38,10 @@ pub(crate) fn mds_session(raw: &[u8]) {
                 3 => {
                     let old = session.opened(Features(u64::from(detail)), u64::from(detail), 60);
                     assert_eq!(old, before);
-                    assert_eq!(session.features(), Features(u64::from(detail)));
-                    allowed[0] = SessionState::Open;
+                    if !before.is_over() {
+                        assert_eq!(session.features(), Features(u64::from(detail)));
+                        allowed[0] = SessionState::Open;
+                    }
                 }
                 4 => assert_eq!(
                     session.renew(now, detail & 1 == 0).is_some(),
