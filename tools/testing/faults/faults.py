@@ -112,6 +112,7 @@ def pgs_change(t):
     t.wait("split", lambda: len(pgs()) == 4 * was, 120)
     c.wait_health(120)
     c.mon("osd primary-affinity", id=0, weight=0.0)
+    t.wait("two copies", lambda: all(len(a) == 2 for a in acting(t).values()), 60)
     moved = {pg: a for pg, a in acting(t).items() if pg in pgs()[:8]}
     for pg, a in moved.items():
         other = next(o for o in c.osd_ids if o not in a)
