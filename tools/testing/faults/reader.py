@@ -47,6 +47,14 @@ def read_all(fd):
     return data
 
 
+def read_at(fd, length, at):
+    """pread(), again where it ended early: an error after the first bytes comes with the next call."""
+    data = b""
+    while part := os.pread(fd, length - len(data), at + len(data)):
+        data += part
+    return data
+
+
 def forget(what="2"):
     with open("/proc/sys/vm/drop_caches", "w") as f:
         f.write(what)
@@ -91,7 +99,7 @@ def held(r):
         while True:
             name, fd, content = r.choice(files)
             at = r.randrange(len(content))
-            if os.pread(fd, 5000, at) != content[at:at + 5000]:
+            if read_at(fd, 5000, at) != content[at:at + 5000]:
                 raise Wrong(f"{name} at {at}, held open")
             if os.fstat(fd).st_size != len(content):
                 raise Wrong(f"size of {name}, held open")
