@@ -43,13 +43,17 @@ def mon_killed(t):
         t.healthy()
 
 
+def killed_for(t, names, seconds):
+    for n in names:
+        t.cluster.kill(n)
+    time.sleep(seconds)
+    for n in names:
+        t.cluster.start_daemon(n)
+
+
 @fault("all monitors killed, started after 15 s")
 def mons_killed(t):
-    for m in t.cluster.mon_names:
-        t.cluster.kill(f"mon.{m}")
-    time.sleep(15)
-    for m in t.cluster.mon_names:
-        t.cluster.start_daemon(f"mon.{m}")
+    killed_for(t, t.cluster.names("mon"), 15)
 
 
 @fault("one OSD killed, started after 10 s", quick=True)
@@ -58,9 +62,7 @@ def osd_killed(t):
 
 
 def kill_osd(t, i):
-    t.cluster.kill(f"osd.{i}")
-    time.sleep(10)
-    t.cluster.start_daemon(f"osd.{i}")
+    killed_for(t, [f"osd.{i}"], 10)
     t.healthy()
 
 
@@ -72,11 +74,7 @@ def osds_killed_in_turn(t):
 
 @fault("all OSDs killed, started after 15 s")
 def osds_killed(t):
-    for i in t.cluster.osd_ids:
-        t.cluster.kill(f"osd.{i}")
-    time.sleep(15)
-    for i in t.cluster.osd_ids:
-        t.cluster.start_daemon(f"osd.{i}")
+    killed_for(t, t.cluster.names("osd"), 15)
 
 
 def acting(t):
@@ -146,12 +144,7 @@ def sockets_fail(t):
 
 @fault("all daemons killed, started after 15 s")
 def all_killed(t):
-    names = t.cluster.names()
-    for n in names:
-        t.cluster.kill(n)
-    time.sleep(15)
-    for n in names:
-        t.cluster.start_daemon(n)
+    killed_for(t, t.cluster.names(), 15)
 
 
 def rank_moves(t, rank, act):
@@ -218,14 +211,19 @@ def fs_failed(t):
 
 @fault("the client's machine stands still for 70 s")
 def client_stopped(t):
-    # The guest's kernel sees that it stood still, and would complain.
-    t.each(lambda s: s.g.run("echo 1 >/sys/module/rcupdate/parameters/rcu_cpu_stall_suppress; "
-                             "echo 0 >/proc/sys/kernel/watchdog", check=True))
+    def complaints(wanted):
+        t.each(lambda s: s.g.run(f"echo {1 - wanted} >/sys/module/rcupdate/parameters/rcu_cpu_stall_suppress; "
+                                 f"echo {wanted} >/proc/sys/kernel/watchdog", check=True))
+
+    # The guest's kernel sees that it stood still.
+    complaints(0)
     for s in t.sides:
         s.g.process.send_signal(signal.SIGSTOP)
     time.sleep(70)
     for s in t.sides:
         s.g.process.send_signal(signal.SIGCONT)
+    time.sleep(5)
+    complaints(1)
 
 
 @fault("the client's clock set forward by a day, and back")
