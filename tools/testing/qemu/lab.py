@@ -30,7 +30,8 @@ import cluster as cluster_module
 BRIDGE = "br0"
 SPLAT = re.compile(r"BUG:|BUG |WARNING:|Oops|Kernel panic|INFO: task|UBSAN|KASAN|rcu:.*stall|Call Trace|"
                    r"general protection|kernel BUG|unreferenced object|INFO: possible|Busy inodes|ODEBUG|"
-                   r"blocked for more than|refcount_t|list_\w+ corruption|scheduling while atomic|MAX_LOCK")
+                   r"blocked for more than|refcount_t|list_\w+ corruption|scheduling while atomic|MAX_LOCK|"
+                   r"Disabling lock debugging")
 # With an emulated CPU and all checks of the debug kernel, everything takes longer.
 LAB_KERNEL = os.environ.get("LAB_KERNEL_NAME", "stock")
 SLOW = 4 if LAB_KERNEL == "debug" else 1
@@ -137,7 +138,7 @@ class Guest:
         kvm = not self.plugin and os.path.exists("/dev/kvm") and any(
             f in open("/proc/cpuinfo").read() for f in (" vmx ", " svm "))
         accel = ["-accel", "kvm", "-cpu", "host"] if kvm else \
-            ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
+            ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off"]  # see kunit/run.sh
         shares = [("run", self.dir, ""), ("src", "/src", ",readonly=on"),
                   ("modules", env["LAB_MODULES"], ",readonly=on")]
         if env.get("LAB_KMODS"):
@@ -174,6 +175,9 @@ class Guest:
             self.check_alive()
             if time.monotonic() > end:
                 raise GuestError(f"{self.name} is not up after {timeout} s\n{self.tail()}")
+        with open(self.console, errors="replace") as f:
+            if "Disabling lock debugging" in f.read():
+                raise GuestError(f"KASAN and lockdep were used up while {self.name} booted\n{self.tail()}")
         return self
 
     def _power_on(self, args, sock, end):
