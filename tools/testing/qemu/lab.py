@@ -124,7 +124,7 @@ class Guest:
         self.lock = threading.Lock()
         self.ready = threading.Event()
 
-    def start(self, timeout=180):
+    def start(self, timeout=600):
         os.makedirs(f"{self.dir}/cmd", exist_ok=True)
         with open("/src/tools/testing/guest/init") as f, open(f"{self.dir}/init", "w") as t:
             t.write(f.read())
@@ -147,7 +147,7 @@ class Guest:
                 "-machine", "q35,smm=off,hpet=off,vmport=off", "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot", "-kernel", env["LAB_KERNEL"],
                 "-initrd", f"{env['LAB_GUEST']}/initrd.gz",
-                "-append", "console=ttyS0 loglevel=4 mitigations=off no_timer_check "
+                "-append", "console=ttyS0 loglevel=6 mitigations=off no_timer_check "
                            f"tsc=reliable {'' if kvm else f'tsc_early_khz={tsc_khz()}'} "
                            f"nokaslr panic=-1 printk.devkmsg=on {self.kernel_args}",
                 "-chardev", f"file,id=con,path={self.console}", "-serial", "chardev:con",
@@ -164,8 +164,9 @@ class Guest:
             args += ["-fsdev", f"local,id={tag},path={path},security_model=none{how}",
                      "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
         end = time.monotonic() + timeout
-        # QEMU sometimes never starts the processor: nothing is printed, nothing runs.
-        while not self._power_on(args, sock, min(end, time.monotonic() + 60 * SLOW)):
+        # QEMU sometimes never starts the processor: nothing is printed, nothing runs. (With this
+        # loglevel the kernel's first line is printed.)
+        while not self._power_on(args, sock, min(end, time.monotonic() + 120 * SLOW)):
             if time.monotonic() > end:
                 raise GuestError(f"{self.name} is not up after {timeout} s\n{self.tail()}")
             print(f"# {self.name} does not start; once more", flush=True)
