@@ -48,7 +48,7 @@ class Fuse:
             ["ceph-fuse", "-f", "-c", cluster.conf, "-n", "client.admin", "--client_fs", cluster.fs,
              path], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not os.path.ismount(path):
             if self.process.poll() is not None or time.monotonic() > end:
                 self.process.kill()
@@ -104,7 +104,7 @@ class Cluster:
 
     # Start and stop.
 
-    def start(self, timeout=120):
+    def start(self, timeout=600):
         t0 = time.monotonic()
         os.makedirs(self.dir, exist_ok=True)
         os.makedirs(self.logs, exist_ok=True)
@@ -287,7 +287,7 @@ class Cluster:
     def _pg_states(self):
         return {x["state_name"] for x in self.mon_json("status")["pgmap"]["pgs_by_state"]}
 
-    def wait_health(self, timeout=120):
+    def wait_health(self, timeout=300):
         end = time.monotonic() + timeout
         kick = time.monotonic() + 20
         while True:
@@ -304,7 +304,7 @@ class Cluster:
                                    f"logs: {self.logs}")
             time.sleep(0.3)
 
-    def wait_mds_active(self, timeout=120):
+    def wait_mds_active(self, timeout=300):
         end = time.monotonic() + timeout
         while True:
             why = self._mds_not_active(self.mon_json("status"))

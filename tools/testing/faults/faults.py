@@ -86,7 +86,7 @@ def acting(t):
 def osd_out(t):
     t.cluster.mon("osd out", ids=["2"])
     t.wait("no PG on osd.2", lambda: not any(2 in a for a in acting(t).values()), 120)
-    t.cluster.wait_health(120)
+    t.cluster.wait_health()
     time.sleep(5)
     t.cluster.mon("osd in", ids=["2"])
     t.wait("PGs on osd.2", lambda: any(2 in a for a in acting(t).values()), 120)
@@ -108,7 +108,7 @@ def pgs_change(t):
     was = pool["pg_num"]
     set_pool(t, pg_num=4 * was, pgp_num=4 * was)
     t.wait("split", lambda: len(pgs()) == 4 * was, 120)
-    c.wait_health(120)
+    c.wait_health()
     c.mon("osd primary-affinity", id=0, weight=0.0)
     t.wait("two copies", lambda: all(len(a) == 2 for a in acting(t).values()), 60)
     moved = {pg: a for pg, a in acting(t).items() if pg in pgs()[:8]}
@@ -116,7 +116,7 @@ def pgs_change(t):
         other = next(o for o in c.osd_ids if o not in a)
         c.mon("osd pg-upmap-items", pgid=pg, id=[a[1], other])
     t.wait("mapped elsewhere", lambda: all(set(acting(t)[pg]) != set(a) for pg, a in moved.items()), 120)
-    c.wait_health(120)
+    c.wait_health()
     time.sleep(5)
     for pg in moved:
         c.mon("osd rm-pg-upmap-items", pgid=pg)
@@ -130,7 +130,7 @@ def tunables(t):
     for profile in ("argonaut", "firefly", "hammer", "optimal"):
         t.cluster.mon("osd crush tunables", profile=profile)
         time.sleep(3)
-        t.cluster.wait_health(120)
+        t.cluster.wait_health()
 
 
 @fault("daemons close each 200th time they use a socket, for 30 s")

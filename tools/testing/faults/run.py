@@ -192,6 +192,7 @@ class Context:
         return [x["status"] for x in up], ["mds." + x["name"] for x in up]
 
     def wait(self, what, f, timeout=60):
+        timeout *= lab_module.PATIENCE
         end = time.monotonic() + timeout
         while not f():
             if time.monotonic() > end:
@@ -202,7 +203,7 @@ class Context:
         """All daemons run, both ranks are active, all PGs are clean."""
         self.cluster.run_all()
         self.wait("two active ranks", lambda: self.ranks()[0] == ["up:active"] * 2, 90)
-        self.cluster.wait_health(120)
+        self.cluster.wait_health()
 
     def each(self, f):
         """Calls f(side) for every guest at the same time."""

@@ -191,9 +191,10 @@ class Context:
     def mounted_any(self):
         return [line for line in self.ok("cat /proc/mounts").splitlines() if line.split()[2] == "ceph"]
 
-    def wait(self, what, f, timeout=30):
-        """Waits until f() is true."""
-        end = time.monotonic() + timeout * lab_module.SLOW
+    def wait(self, what, f, timeout=30, factor=lab_module.PATIENCE):
+        """Waits until f() is true. With `factor` SLOW the time is what is tested."""
+        timeout *= factor
+        end = time.monotonic() + timeout
         while not f():
             if time.monotonic() > end:
                 raise Failed(f"not within {timeout} s: {what}")
@@ -202,7 +203,7 @@ class Context:
     def recover(self):
         """After a failed test: everything runs again and nothing is mounted."""
         self.cluster.run_all()
-        self.cluster.wait_health(90)
+        self.cluster.wait_health()
         self.g.run("umount -a -t ceph || umount -a -f -t ceph; ! grep ' ceph ' /proc/mounts", 30, check=True)
         self.g.unload(20)
         self.g.load(self.client)

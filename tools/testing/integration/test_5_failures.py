@@ -3,6 +3,7 @@
 
 import time
 
+from lab import SLOW
 from run import M
 
 READER = f"""exec python3 -c '
@@ -44,7 +45,7 @@ def under_a_reader(t, act, limit=60):
     t.wait("the reader reads", lambda: count() >= 10 or job.finished(), 60)
     act()
     before = count()
-    t.wait("the reader goes on", lambda: count() >= before + 30 or job.finished(), limit)
+    t.wait("the reader goes on", lambda: count() >= before + 30 or job.finished(), limit, SLOW)
     t.check(not job.finished(), f"the reader ended: {job.output()[-1500:]}")
     open(f"{t.g.dir}/stop", "w").close()
     r = job.wait(30)

@@ -35,6 +35,9 @@ SPLAT = re.compile(r"BUG:|BUG |WARNING:|Oops|Kernel panic|INFO: task|UBSAN|KASAN
 # With an emulated CPU and all checks of the debug kernel, everything takes longer.
 LAB_KERNEL = os.environ.get("LAB_KERNEL_NAME", "stock")
 SLOW = 4 if LAB_KERNEL == "debug" else 1
+# For limits that only end what hangs: the machine, too, may be slower than the one that they
+# were chosen on.
+PATIENCE = 4 * SLOW
 LEAKS = "/sys/kernel/debug/kmemleak"
 
 
@@ -94,14 +97,14 @@ class Job:
 
     def wait(self, timeout=60):
         """The Result; GuestError (with the blocked tasks) when it does not end in time."""
-        timeout *= SLOW
+        timeout *= PATIENCE
         if not self.done.wait(timeout):
             self.guest.check_alive()
             out = self.output()
             stacks = self.guest.show_blocked(self)
             self.kill()
             self.done.wait(5)
-            raise GuestError(f"no end after {timeout} s: {self.command}\n{out[-1500:]}\n"
+            raise GuestError(f"no end after {timeout:.0f} s: {self.command}\n{out[-1500:]}\n"
                              f"{stacks[:4000]}\n"
                              f"console: {self.guest.lab.host(self.guest.console)}")
         self.guest.check_alive(self)

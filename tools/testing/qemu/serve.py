@@ -34,7 +34,7 @@ def answer(lab, client, request):
     op, g = request["op"], lab.guests[0] if lab.guests else None
     timeout = request.get("timeout", 120)
     if op == "run":
-        r = g.run(request["command"], timeout)
+        r = g.run(request["command"], timeout / lab_module.PATIENCE)
         return {"status": r.status, "output": r.out, "seconds": r.seconds}
     if op == "reload":
         g.run("umount -a -t ceph; rmmod ceph libceph 2>/dev/null; true", 60)
