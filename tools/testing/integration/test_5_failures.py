@@ -135,8 +135,9 @@ def test_network_pause(t):
         for n in t.cluster.names():
             t.cluster.thaw(n)
         t.cluster.wait_mds_active()
+        # Which helps PGs that stay laggy.
+        t.cluster.wait_health()
     under_a_reader(t, act, 120)
-    t.cluster.wait_health()
 
 
 def test_eviction(t):
