@@ -41,14 +41,18 @@ print("end", flush=True)
 '"""
 
 
-def probe(t, act, seconds):
-    """Runs the probe while act() happens; gives its lines after that, split."""
+def probe(t, act, seconds, end=None):
+    """Runs the probe while act() happens, and then for some seconds, or until some rounds
+    say nothing but `end`; gives its lines after act(), split."""
     t.ok("rm -f /lab/run/stop")
     job = t.g.spawn(PROBE)
     t.wait("the probe runs", lambda: job.output().count("OK OK OK") > 3 or job.finished(), 60)
     before = len(job.output().splitlines())
     act()
-    time.sleep(seconds)
+    if end:
+        t.wait(f"nothing but {end}", lambda: job.output().count(" ".join([end] * 3)) > 3 or job.finished(), seconds)
+    else:
+        time.sleep(seconds)
     open(f"{t.g.dir}/stop", "w").close()
     out = job.wait(90).out
     t.ok("rm -f /lab/run/stop")
@@ -76,7 +80,7 @@ def test_recover_no(t):
     """It never works again, and says so."""
     t.umount_all()
     t.mount()
-    lines = probe(t, lambda: evict(t), 6)
+    lines = probe(t, lambda: evict(t), 60, "EACCES")
     t.equal(lines[-1][1:4], ["EACCES"] * 3, "what comes after the eviction")
     t.check(set(errors(lines)) <= {"EACCES", "ESHUTDOWN", "EBADF", "EIO"}, errors(lines))
     t.check("blocklisted: true" in t.ok("cat /sys/kernel/debug/ceph/*/status"), "status")
@@ -99,11 +103,12 @@ def recovers(t, act):
     t.check("recover_session=clean" in t.mounted(), t.mounted())
     lines = probe(t, act, 12)
     t.equal(lines[-1][1:4], ["OK"] * 3, "12 s after the eviction")
-    broken = [x for x in lines if x[1:4] != ["OK"] * 3 or float(x[4]) > 1]
+    broken = [x for x in lines if x[1:4] != ["OK"] * 3]
+    stall = max(float(x[4]) for x in lines)
     took = float(broken[-1][0]) + float(broken[-1][4]) - float(broken[0][0]) if broken else 0
     t.check("blocklisted: false" in t.ok("cat /sys/kernel/debug/ceph/*/status"), "status")
     if t.rust:
-        t.check(took < 6 * SLOW, f"it took {took:.1f} s")
+        t.check(took < 6 * SLOW and stall < 6 * SLOW, f"it took {took:.1f} s; the longest round {stall:.1f} s")
         health = t.ok("cat /sys/kernel/debug/ceph/*/health")
         t.check(re.search(r"mds0 session rejected|blocklisted", health), health)
         t.wait("health", lambda: t.ok("cat /sys/kernel/debug/ceph/*/health").startswith("ok\n"), 30)
