@@ -81,11 +81,25 @@ as_line() {
 	awk '/^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 } END { print p + 0, f + 0 }' "$1"
 }
 
+# Removes the logs of runs that ended two days ago, and what was built from checkouts that
+# are gone.
+sweep() {
+	local f
+	mkdir -p "$CACHE"/{run,out}
+	find "$CACHE/run" -mindepth 1 -maxdepth 1 -mtime +2 | while read -r f; do
+		[ -e "/proc/$(cat "$f/pid" 2>/dev/null || echo none)" ] || rm -rf "$f"
+	done
+	find "$CACHE/out" -mindepth 2 -maxdepth 2 -name checkout -mtime +2 | while read -r f; do
+		[ -d "$(cat "$f")" ] || rm -rf "${f%/*}"
+	done
+}
+
 setup() {
 	"$TESTING/toolbox/build.sh"
 	"$TESTING/guest/build.sh"
 }
 
+sweep
 # First what takes both processors on a fresh machine. Then two guests at a time.
 part setup as_one setup
 part modules as_one "$TESTING/kernel/modules.sh"

@@ -21,8 +21,10 @@ case $kernel in
 stock | debug) dir=$("$TESTING/kernel/build.sh" "$kernel") ;;
 *) dir=$kernel kernel=$(basename "$kernel") ;;
 esac
-: "${out:=$CACHE/out/$(key "$TOP")/$kernel}"
-mkdir -p "$out"
+mine=$CACHE/out/$(key "$TOP")
+: "${out:=$mine/$kernel}"
+mkdir -p "$mine" "$out"
+echo "$TOP" >"$mine/checkout"
 
 toolchain=CC=x86_64-linux-gnu-gcc-14
 grep -q '^CONFIG_CC_IS_CLANG=y' "$dir/.config" && toolchain=LLVM=1
