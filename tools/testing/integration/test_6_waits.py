@@ -145,9 +145,11 @@ def test_mount_is_killed(t):
             t.cluster.freeze(n)
         try:
             blocked.go()
-            time.sleep(3)
             if t.rust and kind:
-                t.check(re.match(r"mds\d|a session with mds\d", rows(t)[blocked.pids["mount"]][3]), rows(t))
+                t.wait("it waits for the MDS", lambda pid=blocked.pids["mount"]: re.match(
+                    r"mds\d|a session with mds\d", rows(t).get(pid, [""] * 5)[3]), 10)
+            else:
+                time.sleep(3)
             took = blocked.kill(KILL_LIMIT)["mount"]
             if t.rust:
                 t.wait("nothing is left", lambda: not t.run("ls /sys/kernel/debug/ceph").out.strip(), 5)
