@@ -216,17 +216,24 @@ def test_layout_of_new_file(t):
     t.equal(t.ok(f"sha256sum <{g}/f").split()[0], hashlib.sha256(data).hexdigest(), "content")
 
 
+def new_seed():
+    """SEED=, or with LONG=1 another one each time."""
+    seed = int(os.environ.get("LAB_SEED") or (time.time_ns() % 10**6 if os.environ.get("LAB_LONG") else 1))
+    print(f"# seed {seed}", flush=True)
+    return seed
+
+
 def walk(t, name, steps, **more):
     """A random walk of others' changes (others.py) below a folder of its own."""
     import others
-    seed = int(os.environ.get("LAB_SEED") or time.time_ns() % 10**6)
-    print(f"# seed {seed}", flush=True)
     d, g = setup(t, name)
     actors = {"ceph-fuse": others.Local(d), "libcephfs": others.LibCephFs(t.cluster, f"/co-{name}"),
               **{n: make(f"{M}/co-{name}") for n, make in more.items()}}
     here = others.Remote(t.g, g)
     try:
-        others.Walk(seed, here, actors, t.fail).run(steps)
+        w = others.Walk(new_seed(), here, actors, t.fail)
+        w.run(steps)
+        print(f"# {w.excused} errors of other clients", flush=True)
     except Exception:
         for a in [here, *actors.values()]:
             with contextlib.suppress(Exception):
@@ -249,9 +256,7 @@ def versions(t, name, seconds):
     import socket
     import others
     d, g = setup(t, name)
-    seed = int(os.environ.get("LAB_SEED") or time.time_ns() % 10**6)
-    print(f"# seed {seed}", flush=True)
-    r = random.Random(seed)
+    r = random.Random(new_seed())
     clients = [others.Local(d), others.LibCephFs(t.cluster, f"/co-{name}")]
     job = t.g.spawn(f"exec python3 /lab/src/tools/testing/integration/in_guest/versions.py 7001 {g} 100")
     t.wait("the readers listen", lambda: "listening" in job.output())
