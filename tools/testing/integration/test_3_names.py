@@ -69,9 +69,14 @@ def test_complete_directory_asks_nobody(t):
            quiet(t, f"ls -f {g}") == 0)
     # What the other client has written it gives back some time later.
     t.wait("all attributes are known", lambda: quiet(t, f"ls -l {g}") == 0)
-    for command in (f"ls -f {g}", f"ls -l {g}", f"stat {g}/file-0123", f"! stat {g}/no-such",
-                    f"ls -l {g} {g}", f"find {g} -type f", f"! cat {g}/nor-this"):
-        t.equal(quiet(t, command), 0, f"requests of {command}")
+    # The servers count what other clients ask, too.
+    for i in range(3):
+        costs = {command: quiet(t, command) for command in (
+            f"ls -f {g}", f"ls -l {g}", f"stat {g}/file-0123", f"! stat {g}/no-such-{i}",
+            f"ls -l {g} {g}", f"find {g} -type f", f"! cat {g}/nor-this-{i}")}
+        if not any(costs.values()):
+            return
+    t.fail(f"requests in each of three rounds, in the last: {costs}")
 
 
 def test_cookies_are_the_same(t):
@@ -226,17 +231,19 @@ def test_inline_data(t):
             f.write(want["f100"][100:])
         compare()
         # Whoever reads waits for the servers, which wait for what the reader holds.
+        t.ok("rm -f /lab/run/enough")
         job = t.g.spawn(f"while ! [ -e /lab/run/enough ]; do cat {g}/f1 {g}/f4000 >/dev/null || exit 1; done")
-        for _ in range(20):
-            start = time.monotonic()
-            for name in "f1", "f4000":
-                want[name] = os.urandom(len(want[name]))
-                with open(f"{d}/{name}", "r+b") as f:
-                    f.write(want[name])
-            t.check(time.monotonic() - start < 30 * SLOW, f"two writes took {time.monotonic() - start:.1f} s")
-        open(f"{t.g.dir}/enough", "w").close()
+        try:
+            for _ in range(20):
+                start = time.monotonic()
+                for name in "f1", "f4000":
+                    want[name] = os.urandom(len(want[name]))
+                    with open(f"{d}/{name}", "r+b") as f:
+                        f.write(want[name])
+                t.check(time.monotonic() - start < 30 * SLOW, f"two writes took {time.monotonic() - start:.1f} s")
+        finally:
+            open(f"{t.g.dir}/enough", "w").close()
         t.equal(job.wait(60).status, 0, "the reader")
-        os.unlink(f"{t.g.dir}/enough")
         compare()
     finally:
         t.cluster.ceph("fs", "set", "cephfs", "inline_data", "false", sure)
