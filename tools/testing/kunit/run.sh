@@ -68,7 +68,8 @@ boot() {
 		-kernel "$(box_path "$kernel")/arch/x86/boot/bzImage" \
 		-initrd "$(box_path "$work")/initramfs.gz" \
 		-append "console=ttyS0 mitigations=off tsc=reliable ${khz:+tsc_early_khz=$khz} no_timer_check nokaslr \
-panic=-1 oops=panic printk.time=1 log_buf_len=4M ${filter:+kunit.filter_glob=$filter noleaks}" || rc=$?
+panic=-1 oops=panic printk.time=1 log_buf_len=4M rcupdate.rcu_cpu_stall_timeout=120 \
+watchdog_thresh=60 workqueue.watchdog_thresh=120 ${filter:+kunit.filter_glob=$filter noleaks}" || rc=$?
 	[ $rc -ne 124 ] || say "the guest was ended after $limit s"
 }
 

@@ -38,6 +38,8 @@ SLOW = 4 if LAB_KERNEL == "debug" else 1
 # For limits that only end what hangs: the machine, too, may be slower than the one that they
 # were chosen on.
 PATIENCE = 4 * SLOW
+# A processor that the machine does not run for half a minute is no lockup.
+PATIENT = "rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60 workqueue.watchdog_thresh=120"
 LEAKS = "/sys/kernel/debug/kmemleak"
 
 
@@ -152,7 +154,7 @@ class Guest:
                 "-initrd", f"{env['LAB_GUEST']}/initrd.gz",
                 "-append", "console=ttyS0 loglevel=6 mitigations=off no_timer_check "
                            f"tsc=reliable {'' if kvm else f'tsc_early_khz={tsc_khz()}'} "
-                           f"nokaslr panic=-1 printk.devkmsg=on {self.kernel_args}",
+                           f"nokaslr panic=-1 printk.devkmsg=on {PATIENT} {self.kernel_args}",
                 "-chardev", f"file,id=con,path={self.console}", "-serial", "chardev:con",
                 "-drive", f"file={env['LAB_GUEST']}/root.ext4,if=none,id=root,format=raw,snapshot=on",
                 "-device", "virtio-blk-pci,drive=root",
