@@ -57,9 +57,10 @@ class Context:
         th = threading.Thread(target=guest)
         th.start()
         # Three monitors to hunt among, stores that survive kill -9, a standby MDS,
-        # tickets that expire during the run, folders that split into fragments.
+        # tickets that expire during the run, folders that split into fragments, no failover
+        # because of a busy machine.
         self.cluster = self.lab.cluster(mons=3, osds=2, mds=2, store="bluestore", ttl=TTL, conf={
-            "mds_bal_split_size": 1000, "mds_bal_split_bits": 2, "mds_bal_fragment_interval": 1})
+            "mds_beacon_grace": 60, "mds_bal_split_size": 1000, "mds_bal_split_bits": 2, "mds_bal_fragment_interval": 1})
         self.manifest = fill.fill(self.cluster, "demo", self.lab.run)
         self.fuse = self.cluster.fuse("/tmp/other")
         th.join()
