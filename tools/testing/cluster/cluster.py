@@ -229,7 +229,8 @@ class Cluster:
         """A monitor command through librados (0.01 s instead of 0.5 s); gives the text."""
         if self._rados is None:
             import rados
-            r = rados.Rados(conffile=self.conf, name="client.admin")
+            # It ignores the timeouts of its calls.
+            r = rados.Rados(conffile=self.conf, name="client.admin", conf={"rados_mon_op_timeout": "300"})
             r.connect(timeout=timeout)
             self._rados = r
         ret, out, err = self._rados.mon_command(
