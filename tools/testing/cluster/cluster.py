@@ -366,6 +366,8 @@ class Cluster:
             "mon_data_avail_warn": 1,
             "mon_data_avail_crit": 0,
             "mon_data_size_warn": 1 << 40,
+            # A stopped OSD's answers are slow long after it goes on.
+            "mon_warn_on_slow_ping_time": 1000000,
             "mon_election_timeout": 2,
             "mon_lease": 5,
             "paxos_propose_interval": "0.1",
@@ -391,6 +393,8 @@ class Cluster:
             "osd_op_num_shards": 2,
             "osd_op_num_threads_per_shard": 1,
             "osd_recovery_sleep": 0,
+            # One that is called down so often would end.
+            "osd_max_markdown_count": 1000,
             "osd_max_backfills": 10,
             "ms_bind_ipv6": "false",
             "ms_tcp_nodelay": "true",

@@ -159,9 +159,7 @@ class Context:
                                             # for a slow one for minutes.
                                             "mon_osd_adjust_heartbeat_grace": "false",
                                             "mon_warn_on_legacy_crush_tunables": "false",
-                                            "mon_warn_on_crush_straw_calc_version_zero": "false",
-                                            # A stopped OSD's answers are slow long after it goes on.
-                                            "mon_warn_on_slow_ping_time": 1000000})
+                                            "mon_warn_on_crush_straw_calc_version_zero": "false"})
         self.cluster.mon("fs set", fs_name="cephfs", var="max_mds", val="2")
         self.manifest = fill.fill(self.cluster, "demo", self.lab.run)
         with self.cluster.fuse("/tmp/pin") as f:
