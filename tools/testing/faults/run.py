@@ -374,7 +374,7 @@ def main():
             print(f"skip {fault.name}: {e}", flush=True)
             for s in t.sides:
                 s.umount()
-        except (Failed, lab_module.GuestError, cluster_module.ClusterError, OSError) as e:
+        except Exception as e:
             failed.append(fault.name)
             print(f"FAIL {fault.name} ({time.monotonic() - t1:.1f} s): {type(e).__name__}: {e}", flush=True)
             try:
