@@ -315,6 +315,13 @@ class Cluster:
                 raise ClusterError(f"no active MDS after {timeout:.0f} s: {why}; logs: {self.logs}")
             time.sleep(0.3)
 
+    def in_quorum(self, name):
+        """Whether a monitor itself says so: the others believe in its former life for a while."""
+        try:
+            return json.loads(self.daemon(name, "mon_status"))["state"] in ("leader", "peon")
+        except (ValueError, KeyError, subprocess.TimeoutExpired):
+            return False
+
     def _wait_quorum(self, end):
         want = len(self.mon_names)
         while True:

@@ -37,6 +37,7 @@ print("end", n, flush=True)
 def under_a_reader(t, act, limit=60):
     """Runs act() while a reader compares contents; it must make progress afterwards."""
     t.ensure_mounted()
+    t.ok("rm -f /lab/run/stop")
     job = t.g.spawn(READER)
 
     def count():
@@ -57,6 +58,7 @@ def test_restart_mon(t):
     def act():
         for m in ("mon.a", "mon.b", "mon.c"):
             t.cluster.restart(m)
+            t.wait(f"{m} is in the quorum", lambda m=m: t.cluster.in_quorum(m), 60)
             t.cluster.wait_health()
     under_a_reader(t, act)
 
@@ -111,6 +113,7 @@ def test_restart_mds(t):
 def test_mds_fails_over(t):
     """The standby takes over."""
     def act():
+        t.wait("a standby", lambda: t.cluster.mon_json("status")["fsmap"]["up:standby"] > 0, 60)
         m = active_mds(t)
         t.cluster.mon("mds fail", role_or_gid="0")
         t.wait("another MDS is active", lambda: active_other(t, m), 90)
@@ -123,7 +126,7 @@ def test_mds_fails_over(t):
 
 def active_other(t, m):
     up = t.cluster.mon_json("status")["fsmap"]["by_rank"]
-    return up and up[0]["status"] == "up:active" and True
+    return up and up[0]["status"] == "up:active" and "mds." + up[0]["name"] != m
 
 
 def test_network_pause(t):

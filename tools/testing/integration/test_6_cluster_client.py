@@ -23,6 +23,8 @@ def configured(t, *names, **options):
         before = active()
         for name in names:
             t.cluster.restart(name)
+            if name.startswith("mon."):
+                t.wait(f"{name} is in the quorum", lambda name=name: t.cluster.in_quorum(name), 60)
         if any(name.startswith("mds.") for name in names):
             # The monitors believe in the old one for a while.
             t.wait("another MDS is active", lambda: active() - before, 60)
@@ -60,7 +62,7 @@ def test_monitor_that_insists_on_secure(t):
     with configured(t, "mon.a", ms_mon_service_mode="secure"):
         for mode in ("crc", "prefer-crc"):
             fails(t, NEW, t.options(ms_mode=mode, mon_addr="10.77.0.1:3300"), "EHOSTUNREACH",
-                  ["insists on 'secure'"], 0, 5)
+                  ["insists on 'secure'"], 0, 20)
 
 
 def test_questions_to_monitors(t):
@@ -131,7 +133,7 @@ def test_damaged_bytes(t):
               for i in f["mdsmap"]["info"].values()]}
     mark = t.g.mark()
     t.ok("rm -f /lab/run/proxy.*; mkdir -p /mnt/proxied")
-    job = t.g.spawn("exec python3 /lab/src/tools/testing/integration/in_guest/proxied.py 60 "
+    job = t.g.spawn("exec python3 /lab/src/tools/testing/integration/in_guest/proxied.py 600 "
                     f"{','.join(map(str, sorted(ports)))} /mnt/proxied \"{NEW}\" \"{t.options()},noshare\"")
     try:
         t.wait("it is mounted", lambda: os.path.exists(f"{t.g.dir}/proxy.ready") or job.finished(), 40)
