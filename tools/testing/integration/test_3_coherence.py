@@ -166,20 +166,22 @@ except ChildProcessError:
     pass
 '""")
     t.wait("it is mapped", lambda: "aa" in job.output())
-    with open(f"{d}/f", "r+b", buffering=0) as f:
-        for c in "bcdef":
-            start = time.monotonic()
-            f.seek(0)
-            f.write(c.encode() * 100000)
-            os.setxattr(f"{d}/f", "user.c", c.encode())
-            os.chmod(f"{d}/f", 0o600)
-            t.check(time.monotonic() - start < 30 * SLOW, f"a change took {time.monotonic() - start:.1f} s")
-            # Who maps it now sees what is written, whatever others have mapped.
-            t.equal(t.python(f"import mmap\nf = open('{g}/f', 'rb')\n"
-                             "m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n"
-                             "print((m[:1] + m[99999:]).decode())").strip(), 2 * c, "a new mapping")
-    t.wait("the mapping shows what was written", lambda: "ff" in job.output(), 30, SLOW)
-    open(f"{t.g.dir}/enough", "w").close()
+    try:
+        with open(f"{d}/f", "r+b", buffering=0) as f:
+            for c in "bcdef":
+                start = time.monotonic()
+                f.seek(0)
+                f.write(c.encode() * 100000)
+                os.setxattr(f"{d}/f", "user.c", c.encode())
+                os.chmod(f"{d}/f", 0o600)
+                t.check(time.monotonic() - start < 30 * SLOW, f"a change took {time.monotonic() - start:.1f} s")
+                # Who maps it now sees what is written, whatever others have mapped.
+                t.equal(t.python(f"import mmap\nf = open('{g}/f', 'rb')\n"
+                                 "m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n"
+                                 "print((m[:1] + m[99999:]).decode())").strip(), 2 * c, "a new mapping")
+        t.wait("the mapping shows what was written", lambda: "ff" in job.output(), 30, SLOW)
+    finally:
+        open(f"{t.g.dir}/enough", "w").close()
     r = job.wait(20)
     os.unlink(f"{t.g.dir}/enough")
     t.equal(r.status, 0, "the reader")
