@@ -5,7 +5,7 @@
 # reason, and ends with "N passed, N failed". A PATTERN is a regular expression that
 # a part of a test's name matches.
 #   CLIENT=c      runs them on the kernel's own C client, which checks the tests
-#   LONG=1        also the slow ones of long_*.py
+#   LONG=1        also the slow ones of long_*.py, and random walks that nobody has seen
 #   KERNEL=debug  runs them on the kernel with KASAN and lockdep
 #   SEED=n        repeats a random walk that failed
 #   KEEP=1        leaves cluster and guest up at the end (see qemu/shell.py --attach)
