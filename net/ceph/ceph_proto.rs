@@ -56,6 +56,8 @@ pub mod wire {
     pub mod osdmap_pool;
     #[path = "../wire/secret.rs"]
     pub mod secret;
+    #[path = "../wire/segment.rs"]
+    pub mod segment;
     #[path = "../wire/types.rs"]
     pub mod types;
 }

@@ -200,7 +200,7 @@ impl FsClient {
                 kind: CLIENT_RECONNECT,
                 version,
                 compat_version: Reconnect::compat(version),
-                data,
+                data: data.into(),
                 ..Parts::default()
             };
             parts.push(message, GFP_KERNEL)?;

@@ -25,6 +25,7 @@ use crate::wire::msgr2::{
     Crypto, Epilogue, FrameHead, MessageHead, Preamble, Tag, BANNER, BANNER_PAYLOAD_MAX,
     BANNER_PREFIX_LEN, BANNER_V1, CRC_LEN, CRC_SEED, EPILOGUE_LEN, MESSAGE_HEAD_LEN, PREAMBLE_LEN,
 };
+use crate::wire::segment::Segment;
 
 /// Why a connection cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,11 +124,11 @@ pub enum Body {
 #[derive(Debug, Default)]
 pub struct Segments {
     /// First part.
-    pub front: KVVec<u8>,
+    pub front: Segment,
     /// Second part.
-    pub middle: KVVec<u8>,
+    pub middle: Segment,
     /// Bulk data, if it was collected.
-    pub data: KVVec<u8>,
+    pub data: Segment,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,7 +286,7 @@ impl Reader {
         };
         let (front, _) = input.split_at_checked(len as usize)?;
         self.segments = Segments::default();
-        let copy = &mut self.segments.front;
+        let copy = self.segments.front.as_mut_vec();
         copy.extend_from_slice(front, GFP_KERNEL).ok()?;
         self.has_front = true;
         Some(front.len())
@@ -302,7 +303,7 @@ impl Reader {
             return None;
         }
         self.segments = Segments::default();
-        let copy = &mut self.segments.front;
+        let copy = self.segments.front.as_mut_vec();
         copy.extend_from_slice(front, GFP_KERNEL).ok()?;
         self.enter(Stage::Preamble, PREAMBLE_LEN);
         Some(front.len().saturating_add(EPILOGUE_LEN))
@@ -458,9 +459,9 @@ impl Reader {
         let first = core::mem::replace(&mut self.fresh, false);
         match self.stage {
             Stage::Front | Stage::Middle | Stage::Data if skip => None,
-            Stage::Front => Some(&mut self.segments.front),
-            Stage::Middle => Some(&mut self.segments.middle),
-            Stage::Data => Some(&mut self.segments.data),
+            Stage::Front => Some(self.segments.front.as_mut_vec()),
+            Stage::Middle => Some(self.segments.middle.as_mut_vec()),
+            Stage::Data => Some(self.segments.data.as_mut_vec()),
             _ => {
                 if first {
                     self.buf.clear();

@@ -11,7 +11,10 @@ use kernel::{
 use kernel_ext::iov::IovDest;
 
 use ceph_proto::errno::eopnotsupp;
-use ceph_proto::wire::msgr2::{MessageHead, DATA_MAX, SEGMENT_MAX};
+use ceph_proto::wire::{
+    msgr2::{MessageHead, DATA_MAX, SEGMENT_MAX},
+    segment::Segment,
+};
 
 /// `CEPH_MSG_PRIO_DEFAULT`.
 pub const PRIO_DEFAULT: u16 = 127;
@@ -31,9 +34,9 @@ pub struct Parts {
     /// First part.
     pub front: KVVec<u8>,
     /// Second part.
-    pub middle: KVVec<u8>,
+    pub middle: Segment,
     /// Bulk data.
-    pub data: KVVec<u8>,
+    pub data: Segment,
     /// Offset in the object or file, of which the receiver takes the part below
     /// the page size as a hint for alignment.
     pub data_off: u16,
@@ -48,8 +51,8 @@ impl Default for Parts {
             version: 1,
             compat_version: 1,
             front: KVVec::new(),
-            middle: KVVec::new(),
-            data: KVVec::new(),
+            middle: Segment::default(),
+            data: Segment::default(),
             data_off: 0,
         }
     }
@@ -137,7 +140,8 @@ impl Message {
     pub(super) fn lens(&self) -> [u32; 3] {
         let parts = &self.parts;
         // They were checked by `new`.
-        [&parts.front, &parts.middle, &parts.data].map(|part| part.len() as u32)
+        let lens = [parts.front.len(), parts.middle.len(), parts.data.len()];
+        lens.map(|len| len as u32)
     }
 
     pub(super) fn seq(&self) -> u64 {
@@ -208,11 +212,11 @@ pub struct Incoming {
     /// Its head.
     pub header: Header,
     /// First part.
-    pub front: KVVec<u8>,
+    pub front: Segment,
     /// Second part.
-    pub middle: KVVec<u8>,
+    pub middle: Segment,
     /// Bulk data, if `alloc_msg` gave no destination of its own for it.
-    pub data: KVVec<u8>,
+    pub data: Segment,
     /// The destination that `alloc_msg` gave, with the data in it.
     pub dest: Option<IovDest>,
 }

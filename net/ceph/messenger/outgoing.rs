@@ -276,7 +276,7 @@ mod tests {
     fn message(len: usize) -> Result<Arc<Message>> {
         Message::new(Parts {
             front: KVVec::from_elem(1, len, GFP_KERNEL)?,
-            data: KVVec::from_elem(2, len, GFP_KERNEL)?,
+            data: KVVec::from_elem(2, len, GFP_KERNEL)?.into(),
             ..Parts::default()
         })
     }

@@ -215,8 +215,6 @@ impl Ops {
             .and_then(|()| OsdOpReply::decode(&msg.front, version, r.target.namespace()));
         let mut corrupt = Ok(());
         let result = match decoded {
-            // It is asked for again over the next connection.
-            Err(error) if error == ENOMEM => return Err(error),
             Err(error) => {
                 corrupt = Err(error);
                 Err(EIO)
@@ -257,7 +255,7 @@ impl Ops {
 
     fn handle_backoff(&self, con: &Arc<Connection>, msg: Incoming) -> Result {
         msg.header.check_compat(Backoff::VERSION)?;
-        let backoff = Backoff::decode(msg.front)?;
+        let backoff = Backoff::decode(msg.front.into_vec())?;
         let mut state = self.session.state.lock();
         match backoff.op {
             BackoffOp::Block => {
@@ -322,7 +320,7 @@ impl ConnectionOps for Ops {
             kind::OSD_BACKOFF => self.handle_backoff(con, msg),
             kind::OSD_MAP => header
                 .check_compat(OsdMaps::VERSION)
-                .and_then(|()| self.osdc.handle_map(msg.front)),
+                .and_then(|()| self.osdc.handle_map(msg.front.into_vec())),
             other => {
                 self.warn_unknown(other);
                 Ok(())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Messages between clients and OSDs: `MOSDOp` v8, `MOSDOpReply` v8, `MOSDMap`
 //! (Ceph: src/messages). `MOSDBackoff` is in [`osd_backoff`](super::osd_backoff).
-use core::fmt;
+use core::{fmt, ops::Deref};
 use kernel::prelude::*;
 
 use super::decode::Decoder;
@@ -253,6 +253,21 @@ impl OsdOp<'_> {
     }
 }
 
+/// What became of the operations of a request.
+#[derive(Debug)]
+pub struct OpResults {
+    all: [(i32, u32); MAX_OPS],
+    count: usize,
+}
+
+impl Deref for OpResults {
+    type Target = [(i32, u32)];
+
+    fn deref(&self) -> &[(i32, u32)] {
+        self.all.get(..self.count).unwrap_or(&self.all)
+    }
+}
+
 /// `MOSDOpReply` v8.
 #[derive(Debug)]
 pub struct OsdOpReply {
@@ -263,7 +278,7 @@ pub struct OsdOpReply {
     /// Epoch of the OSD's map.
     pub epoch: u32,
     /// For each operation, its result and the length of its data.
-    pub ops: KVVec<(i32, u32)>,
+    pub ops: OpResults,
     /// Which sending of the request this answers.
     pub attempt: i32,
     /// Version of the object for users.
@@ -282,7 +297,7 @@ impl OsdOpReply {
     ///
     /// `EBADMSG` for malformed bytes, a version before Luminous', more than
     /// [`MAX_OPS`] operations, and a redirect to another name, `EOPNOTSUPP` for a
-    /// redirect that is too new, `ENOMEM`.
+    /// redirect that is too new.
     pub fn decode(bytes: &[u8], version: u16, namespace: &[u8]) -> Result<Self> {
         if version < 7 {
             return Err(ebadmsg());
@@ -298,15 +313,16 @@ impl OsdOpReply {
         if count > MAX_OPS {
             return Err(ebadmsg());
         }
-        let mut ops = KVVec::with_capacity(count, GFP_KERNEL)?;
-        for _ in 0..count {
+        let mut all = [(0, 0); MAX_OPS];
+        for op in all.iter_mut().take(count) {
             d.skip(Op::SIZE - 4)?;
-            ops.push((0, d.u32()?), GFP_KERNEL)?;
+            op.1 = d.u32()?;
         }
         let attempt = d.i32()?;
-        for op in &mut ops {
+        for op in all.iter_mut().take(count) {
             op.0 = d.i32()?;
         }
+        let ops = OpResults { all, count };
         d.skip(12)?; // Version for replay.
         let user_version = d.u64()?;
         let redirect = match d.bool()? {
