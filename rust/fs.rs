@@ -178,6 +178,7 @@ use kernel::str::CStr;
 pub mod context;
 pub mod dentry;
 mod dentry_ops;
+pub mod direct;
 pub mod file;
 mod gate;
 pub mod inode;

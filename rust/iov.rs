@@ -20,17 +20,74 @@
 //! ```
 
 use crate::bindings;
-use core::any::Any;
-use core::mem::MaybeUninit;
+use core::any::TypeId;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use kernel::ffi::c_void;
 use kernel::prelude::*;
+use kernel::types::ForeignOwnable;
+
+/// What keeps memory alive: something that is as big as a pointer, so that it needs no
+/// memory of its own.
+///
+/// # Invariants
+///
+/// `ptr` comes from `into_foreign` of the type `kind`, which is `Send`, and `drop` is its
+/// [`drop_owner`].
+struct Owner {
+    ptr: *mut c_void,
+    kind: TypeId,
+    drop: unsafe fn(*mut c_void),
+}
+
+/// # Safety
+///
+/// `ptr` must come from `O::into_foreign` and is not used any more.
+unsafe fn drop_owner<O: ForeignOwnable>(ptr: *mut c_void) {
+    // SAFETY: Promised by the caller.
+    drop(unsafe { O::from_foreign(ptr) });
+}
+
+impl Owner {
+    fn new<O: ForeignOwnable + Send + 'static>(owner: O) -> Self {
+        // INVARIANT: All three are of the same type.
+        Self {
+            ptr: owner.into_foreign(),
+            kind: TypeId::of::<O>(),
+            drop: drop_owner::<O>,
+        }
+    }
+
+    fn borrow<O: ForeignOwnable + 'static>(&self) -> Option<O::Borrowed<'_>> {
+        // SAFETY: By the invariants, as the type was checked; it is not borrowed mutably.
+        (self.kind == TypeId::of::<O>()).then(|| unsafe { O::borrow(self.ptr) })
+    }
+
+    fn into_inner<O: ForeignOwnable + 'static>(self) -> Result<O, Self> {
+        if self.kind != TypeId::of::<O>() {
+            return Err(self);
+        }
+        let this = ManuallyDrop::new(self);
+        // SAFETY: By the invariants, as the type was checked; `this` is not dropped.
+        Ok(unsafe { O::from_foreign(this.ptr) })
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // SAFETY: By the invariants.
+        unsafe { (self.drop)(self.ptr) }
+    }
+}
 
 /// # Invariants
 ///
 /// `raw` is an `ITER_DEST` iterator over kernel memory that any thread may write
-/// to until `owner` is dropped or given back.
+/// to until `owner` is dropped or given back. The part of it begins `at` bytes after where
+/// the memory of the owner does.
 struct OwnedIter {
     raw: bindings::iov_iter,
-    owner: KBox<dyn Any + Send>,
+    at: usize,
+    owner: Owner,
 }
 
 // SAFETY: By the invariants any thread may write; the owner is `Send`.
@@ -54,7 +111,7 @@ pub struct IovDest {
 }
 
 /// Bytes left in an iterator.
-fn count(iter: &bindings::iov_iter) -> usize {
+pub(crate) fn count(iter: &bindings::iov_iter) -> usize {
     // SAFETY: `count` is in the part of the union that all kinds have, as in
     // iov_iter_count().
     unsafe { iter.__bindgen_anon_1.__bindgen_anon_1.as_ref().count }
@@ -81,7 +138,8 @@ impl IovDest {
         Ok(Self::from_buffer(KVVec::from_elem(0, len, GFP_KERNEL)?))
     }
 
-    /// The memory of a C iterator, which `owner` keeps alive.
+    /// The memory of a C iterator, which `owner` keeps alive. It is the part of the owner's
+    /// memory that begins `at` bytes after its start, for [`at`](Self::at) to tell.
     ///
     /// # Safety
     ///
@@ -89,13 +147,38 @@ impl IovDest {
     /// memory, and what `iter` points to, stays valid, and nobody else reads or
     /// writes it, until `owner` is dropped or given back by
     /// [`into_owner`](Self::into_owner). Any thread may write.
-    pub unsafe fn from_iter(iter: bindings::iov_iter, owner: KBox<dyn Any + Send>) -> Self {
+    pub unsafe fn from_iter<O: ForeignOwnable + Send + 'static>(
+        iter: bindings::iov_iter,
+        at: usize,
+        owner: O,
+    ) -> Self {
         let len = count(&iter);
+        let owner = Owner::new(owner);
         // INVARIANT: Promised by the caller.
         Self {
-            kind: Kind::Iter(OwnedIter { raw: iter, owner }),
+            kind: Kind::Iter(OwnedIter {
+                raw: iter,
+                at,
+                owner,
+            }),
             len,
             filled: 0,
+        }
+    }
+
+    /// Which part of the memory of its owner it is: where it begins, in bytes.
+    pub fn at(&self) -> usize {
+        match &self.kind {
+            Kind::Buffer(_) => 0,
+            Kind::Iter(iter) => iter.at,
+        }
+    }
+
+    /// The owner, if it is an `O`.
+    pub fn owner<O: ForeignOwnable + 'static>(&self) -> Option<O::Borrowed<'_>> {
+        match &self.kind {
+            Kind::Buffer(_) => None,
+            Kind::Iter(iter) => iter.owner.borrow::<O>(),
         }
     }
 
@@ -229,15 +312,16 @@ impl IovDest {
     ///
     /// # Errors
     ///
-    /// The destination itself if its owner is not a `T`.
-    pub fn into_owner<T: Any>(self) -> Result<KBox<T>, Self> {
-        match self.kind {
-            Kind::Iter(iter) if (*iter.owner).is::<T>() => {
-                let owner = KBox::into_raw(iter.owner);
-                // SAFETY: The type was checked; the pointer came from a box.
-                Ok(unsafe { KBox::from_raw(owner.cast::<T>()) })
-            }
-            kind => Err(Self { kind, ..self }),
+    /// The destination itself if its owner is not an `O`.
+    pub fn into_owner<O: ForeignOwnable + 'static>(self) -> Result<O, Self> {
+        let Self { kind, len, filled } = self;
+        match kind {
+            Kind::Iter(OwnedIter { raw, at, owner }) => owner.into_inner().map_err(|owner| Self {
+                kind: Kind::Iter(OwnedIter { raw, at, owner }),
+                len,
+                filled,
+            }),
+            kind => Err(Self { kind, len, filled }),
         }
     }
 }
@@ -304,18 +388,21 @@ mod tests {
         // SAFETY: The description and the memory are in the owner.
         let mut dest = unsafe {
             bindings::iov_iter_kvec(iter.as_mut_ptr(), bindings::ITER_DEST, &owner.1, 1, 6);
-            IovDest::from_iter(iter.assume_init(), owner)
+            IovDest::from_iter(iter.assume_init(), 7, owner)
         };
+        assert_eq!(dest.at(), 7);
         dest.copy_from_slice(b"12345")?;
         dest.rewind();
         dest.copy_from_slice(b"ab")?;
         dest.zero(1)?;
         assert_eq!(dest.remaining(), 3);
-        let dest = match dest.into_owner::<u32>() {
+        assert!(dest.owner::<KBox<u32>>().is_none());
+        assert!(dest.owner::<KBox<Owner>>().is_some_and(|o| o.0.len() == 6));
+        let dest = match dest.into_owner::<KBox<u32>>() {
             Ok(_) => return Err(EINVAL),
             Err(dest) => dest,
         };
-        let owner = dest.into_owner::<Owner>().map_err(|_| EINVAL)?;
+        let owner = dest.into_owner::<KBox<Owner>>().map_err(|_| EINVAL)?;
         assert_eq!(&owner.0[..], b"ab\x0045\xff");
         Ok(())
     }

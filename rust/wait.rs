@@ -255,6 +255,26 @@ impl Completion {
             _ => Err(EINTR),
         }
     }
+
+    /// Waits until it is done, in no table: for waits whose reason shows in another way.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` when the task is being killed.
+    pub fn wait_killable(&self) -> Result {
+        // SAFETY: `inner` is an initialised completion.
+        match unsafe { bindings::wait_for_completion_killable(self.inner.get()) } {
+            0 => Ok(()),
+            _ => Err(EINTR),
+        }
+    }
+
+    /// As [`wait_killable`](Self::wait_killable), but it cannot be killed: for ends that are
+    /// near.
+    pub fn wait_to_the_end(&self) {
+        // SAFETY: `inner` is an initialised completion.
+        unsafe { bindings::wait_for_completion(self.inner.get()) }
+    }
 }
 
 /// Creates a [`WaitQueue`] initialiser with a lock class of its own.

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-//! File data: what netfs wants to read, from the objects that it lies in.
+//! File data: what netfs, or who reads directly, wants, from the objects that it lies in.
 //!
-//! Each subrequest lies in one object ([`Data::max_read`] sees to it) and becomes one
-//! request to an OSD. The pages go along with the request, as its destination, and come
+//! Each part of a read lies in one object (`max_read` sees to it) and becomes one request to
+//! an OSD. The pages go along with the request, as its destination, and come
 //! back with the answer.
-use kernel::{prelude::*, sync::atomic::Relaxed};
+use kernel::{
+    prelude::*,
+    sync::{atomic::Relaxed, Arc},
+};
 use kernel_ext::{
     fs::{
+        direct,
         inode::Uncounted,
-        netfs::{self, Origin, Request, Subrequest},
+        netfs::{self, Origin, ReadToken, Request, Subrequest},
     },
     iov::IovDest,
 };
@@ -20,7 +24,7 @@ use ceph_core::{
 use ceph_fs_proto::{machine::striper, wire::cap_bits::Caps};
 use ceph_proto::errno::{eopnotsupp, eshutdown};
 
-use crate::super_block::CephFs;
+use crate::{fs_client::FsClient, super_block::CephFs};
 
 /// The operations of files' data.
 pub(crate) struct Data;
@@ -34,36 +38,14 @@ impl netfs::Operations for Data {
         // Whoever reads has capabilities, but readahead may also be asked for by fadvise(2)
         // and the like. The pages are locked already, so a server that revokes Fc from
         // now on waits for them.
-        if request.origin() == Origin::Readahead {
-            if !request.inode().data().may_use_cache() {
-                return Err(EACCES);
-            }
-        }
-        if request.origin() == Origin::Direct {
-            // Whoever asks has Fr, but may not wait for the end of the read, as this does.
-            request.inode().data().state().caps.hold_read();
+        if request.origin() == Origin::Readahead && !request.inode().data().may_use_cache() {
+            return Err(EACCES);
         }
         Ok(())
     }
 
-    fn end(request: &Request<'_, CephFs>) {
-        if request.origin() != Origin::Direct {
-            return;
-        }
-        let inode = request.inode();
-        let awaited = inode.data().state().caps.give_back(Caps::FILE_RD);
-        if let (true, Some(fs)) = (awaited, inode.super_data()) {
-            fs.answer_for(inode.key().ino);
-        }
-    }
-
     fn max_read(inode: &Uncounted<CephFs>, start: u64, len: usize) -> usize {
-        let (layout, _) = inode.data().layout();
-        let rsize = inode
-            .super_data()
-            .map_or(len, |fs| fs.options.rsize as usize);
-        let len = len.min(rsize);
-        match striper::map(&layout, start, len as u64) {
+        match striper::map(&inode.data().layout(), start, at_most(inode, len)) {
             Ok(extent) => usize::try_from(extent.len).unwrap_or(len),
             // Issuing it says what is wrong.
             Err(_) => len,
@@ -71,117 +53,139 @@ impl netfs::Operations for Data {
     }
 
     fn issue_read(subrequest: Subrequest<CephFs>) {
-        let prepared = match inline_data(&subrequest) {
-            Ok(Some(data)) => return copy(subrequest, &data),
-            Ok(None) => prepare(&subrequest),
-            Err(e) => Err(e),
+        let len = subrequest.len();
+        let plan = match plan(subrequest.inode(), subrequest.start(), len) {
+            // The layout of a file with data never changes, and `max_read` knew it.
+            Ok((_, part)) if part != len => Err(EIO),
+            other => other,
         };
-        match prepared {
-            Ok(read) => submit(subrequest, read),
-            Err(e) => subrequest.complete(Err(e)),
+        let dest = subrequest.into_dest();
+        match plan {
+            Ok((plan, _)) => carry_out::<Subrequest<CephFs>>(plan, dest),
+            Err(error) => Subrequest::<CephFs>::end(dest, Err(error)),
         }
     }
 }
 
-/// The content of a file that is small enough to be kept with its inode. Waits for the
-/// server, as who reads would anyway.
-fn inline_data(subrequest: &Subrequest<CephFs>) -> Result<Option<KVec<u8>>> {
-    let inode = subrequest.inode();
-    if !inode.data().has_inline_data() {
-        return Ok(None);
+impl direct::Operations for Data {
+    type Fs = CephFs;
+    type Plan = Plan;
+
+    fn plan(inode: &Uncounted<CephFs>, start: u64, len: usize) -> Result<(Plan, usize)> {
+        plan(inode, start, len)
     }
-    if !inode.key().is_head() {
-        // Servers tell of it by the number alone.
-        return Err(eopnotsupp());
+
+    fn read(plan: Plan, dest: IovDest) {
+        carry_out::<direct::Token<Self>>(plan, dest);
     }
+
+    fn begin_async(inode: &Uncounted<CephFs>) {
+        // Whoever asks has Fr, but does not wait for the end of the read.
+        inode.data().state().caps.hold_read();
+    }
+
+    fn end_async(inode: &Uncounted<CephFs>) {
+        let awaited = inode.data().state().caps.give_back(Caps::FILE_RD);
+        if let (true, Some(fs)) = (awaited, inode.super_data()) {
+            fs.answer_for(inode.key().ino);
+        }
+    }
+
+    fn killed(inode: &Uncounted<CephFs>) {
+        if let Some(fs) = inode.super_data() {
+            fs.client.osdc.submitter_killed();
+        }
+    }
+}
+
+/// How to get a part of a file.
+pub(crate) enum Plan {
+    /// The content of the file as a whole is here, and this is where the part begins.
+    Inline(KVec<u8>, usize),
+    /// It is asked for.
+    Ask(Arc<FsClient>, ReadOp),
+}
+
+/// How much is read at once, of so many bytes.
+fn at_most(inode: &Uncounted<CephFs>, len: usize) -> u64 {
+    let rsize = inode.super_data().map(|fs| fs.options.rsize);
+    rsize.map_or(len as u64, |rsize| u64::from(rsize).min(len as u64))
+}
+
+/// How to get the next bytes of a file, and of how many it is.
+fn plan(inode: &Uncounted<CephFs>, start: u64, len: usize) -> Result<(Plan, usize)> {
     let fs = inode.super_data().ok_or(EIO)?;
-    fs.inline_data(inode.key().ino)
-}
-
-fn copy(subrequest: Subrequest<CephFs>, data: &[u8]) {
-    let start = usize::try_from(subrequest.start()).unwrap_or(usize::MAX);
-    let data = data.get(start..).unwrap_or_default();
-    let len = data.len().min(subrequest.len());
-    let Ok(mut dest) = subrequest.into_dest() else {
-        return;
-    };
-    let copied = data
-        .get(..len)
-        .map_or(Ok(()), |part| dest.copy_from_slice(part));
-    finish(copied.map(|()| len), dest);
-}
-
-/// What to ask for.
-fn prepare(subrequest: &Subrequest<CephFs>) -> Result<ReadOp> {
-    let inode = subrequest.inode();
-    let info = inode.data();
-    let (layout, pool_ns) = info.layout();
-    let len = subrequest.len() as u64;
-    let extent = striper::map(&layout, subrequest.start(), len)?;
-    if extent.len != len {
-        // The layout of a file with data never changes, and `max_read` knew it.
-        return Err(EIO);
+    let content = inode.data().content();
+    let key = inode.key();
+    if content.inline {
+        if !key.is_head() {
+            // Servers tell of it by the number alone.
+            return Err(eopnotsupp());
+        }
+        // Waits for the server, as who reads would anyway.
+        if let Some(data) = fs.inline_data(key.ino)? {
+            return Ok((Plan::Inline(data, usize::try_from(start)?), len));
+        }
     }
+    let extent = striper::map(&content.layout, start, at_most(inode, len))?;
     let mut namespace = KVec::new();
-    if let Some(name) = &pool_ns {
+    if let Some(name) = &content.pool_ns {
         namespace.extend_from_slice(name, GFP_KERNEL)?;
     }
-    let (truncate_seq, truncate_size) = info.truncation();
-    let key = inode.key();
-    Ok(ReadOp {
-        pool: layout.pool,
+    let read = ReadOp {
+        pool: content.layout.pool,
         namespace,
         object: ObjectName::of_file(key.ino, extent.objno),
         offset: extent.offset,
         length: extent.len,
         snap: key.snap,
-        truncate_seq,
-        truncate_size,
+        truncate_seq: content.truncate_seq,
+        truncate_size: content.truncate_size,
         ino: key.ino,
-    })
+    };
+    let len = usize::try_from(extent.len)?;
+    Ok((Plan::Ask(fs.clone(), read), len))
 }
 
-fn submit(subrequest: Subrequest<CephFs>, read: ReadOp) {
-    let Some(fs) = subrequest.inode().super_data().cloned() else {
-        return subrequest.complete(Err(EIO));
-    };
-    let done = Callback::new(|answer: Result<Answer>| {
-        if let Ok(Answer { result, dest }) = answer {
-            finish(result, dest);
+/// Does what is planned. Until its end the part is its destination: what drops that ends it
+/// with an error.
+fn carry_out<R: ReadToken<Fs = CephFs>>(plan: Plan, mut dest: IovDest) {
+    match plan {
+        Plan::Inline(data, start) => {
+            let data = data.get(start..).unwrap_or_default();
+            let part = data.get(..dest.len()).unwrap_or(data);
+            let copied = dest.copy_from_slice(part).map(|()| part.len());
+            R::end(dest, copied);
         }
-    });
-    let done = match done {
-        Ok(done) => done,
-        Err(e) => return subrequest.complete(Err(e)),
-    };
-    // Until the answer the subrequest is part of the destination. What drops that ends
-    // the subrequest with an error, so nothing is left to do here if this fails.
-    let Ok(dest) = subrequest.into_dest() else {
-        return;
-    };
-    let barrier = fs.epoch_barrier.load(Relaxed);
-    if barrier > 0 {
-        fs.client.osdc.epoch_barrier(barrier);
+        Plan::Ask(fs, read) => {
+            let barrier = fs.epoch_barrier.load(Relaxed);
+            if barrier > 0 {
+                fs.client.osdc.epoch_barrier(barrier);
+            }
+            // What fails here has ended the part, too.
+            let _ = fs
+                .client
+                .osdc
+                .read(read, dest, Some(Callback::of(finish::<R>)));
+        }
     }
-    // What fails here has ended the subrequest, too.
-    let _ = fs.client.osdc.read(read, dest, Some(done));
 }
 
-fn finish(result: Result<usize>, dest: IovDest) {
-    let filled = dest.filled();
-    let Ok(subrequest) = dest.into_owner::<Subrequest<CephFs>>() else {
+fn finish<R: ReadToken<Fs = CephFs>>(answer: Result<Answer>) {
+    // Without an answer the destination was dropped.
+    let Ok(Answer { result, dest }) = answer else {
         return;
     };
     if result == Err(eshutdown()) {
-        if let Some(fs) = subrequest.inode().super_data() {
+        if let Some(fs) = dest.owner::<R>().and_then(Uncounted::super_data) {
             fs.shut_out(format_args!("an osd"));
         }
     }
     let result = match result {
-        Ok(read) => Ok(read.min(filled)),
+        Ok(read) => Ok(read.min(dest.filled())),
         // No object means that this part of the file was never written.
-        Err(e) if e == ENOENT => Ok(0),
-        Err(e) => Err(e),
+        Err(error) if error == ENOENT => Ok(0),
+        Err(error) => Err(error),
     };
-    KBox::into_inner(subrequest).complete(result);
+    R::end(dest, result);
 }

@@ -15,7 +15,7 @@ use kernel_ext::fs::{
 
 use ceph_fs_proto::{machine::caps::Mode, wire::cap_bits::Caps};
 
-use crate::{caps::CapRef, super_block::CephFs};
+use crate::{addr::Data, caps::CapRef, super_block::CephFs};
 
 /// The operations of open files.
 pub(crate) struct FileOps;
@@ -89,10 +89,7 @@ impl file::Operations for FileOps {
         if held.got().contains(Caps::FILE_CACHE) && !io.is_direct() {
             return io.buffered();
         }
-        if io.pos() >= inode.size() {
-            return Ok(0);
-        }
-        io.unbuffered()
+        io.direct::<Data>(inode)
     }
 
     fn splice_read(file: &OpenFile<Self>, io: SpliceRead<'_>) -> Result<usize> {

@@ -157,6 +157,20 @@ impl State {
     }
 }
 
+/// Where the content of a file is.
+pub(crate) struct Content {
+    /// It is kept with the inode.
+    pub(crate) inline: bool,
+    /// How the file is cut into objects.
+    pub(crate) layout: FileLayout,
+    /// The RADOS namespace of the objects.
+    pub(crate) pool_ns: Option<Arc<KVec<u8>>>,
+    /// Count of truncations.
+    pub(crate) truncate_seq: u32,
+    /// Size after the last truncation.
+    pub(crate) truncate_size: u64,
+}
+
 /// The epoch of all sessions that something was found to be issued in (low half), and the
 /// bits; 0 for nothing known.
 #[derive(Clone, Copy)]
@@ -364,16 +378,21 @@ impl InodeInfo {
         !state.doubts.any() && state.caps.has(Caps::FILE_CACHE) && !state.has_inline_data()
     }
 
-    /// How the file is cut into objects, and their RADOS namespace.
-    pub(crate) fn layout(&self) -> (FileLayout, Option<Arc<KVec<u8>>>) {
-        let state = self.state();
-        (state.layout, state.pool_ns.clone())
+    /// How the file is cut into objects.
+    pub(crate) fn layout(&self) -> FileLayout {
+        self.state().layout
     }
 
-    /// Count of truncations, and the size at the last: what a read tells the OSD.
-    pub(crate) fn truncation(&self) -> (u32, u64) {
+    /// What a read of the content has to know.
+    pub(crate) fn content(&self) -> Content {
         let state = self.state();
-        (state.truncate_seq, state.truncate_size)
+        Content {
+            inline: state.has_inline_data(),
+            layout: state.layout,
+            pool_ns: state.pool_ns.clone(),
+            truncate_seq: state.truncate_seq,
+            truncate_size: state.truncate_size,
+        }
     }
 
     /// Birth time.

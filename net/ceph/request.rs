@@ -21,7 +21,12 @@ use kernel_ext::{
 };
 
 /// Called once with the answer, in the context of whoever has it.
-pub struct Callback<T>(KBox<dyn FnMut(Result<T>) + Send>);
+pub struct Callback<T>(Call<T>);
+
+enum Call<T> {
+    Function(fn(Result<T>)),
+    Closure(KBox<dyn FnMut(Result<T>) + Send>),
+}
 
 impl<T> Callback<T> {
     /// Makes a callback of a closure.
@@ -38,12 +43,20 @@ impl<T> Callback<T> {
                 f(answer)
             }
         };
-        Ok(Self(KBox::new(call, GFP_KERNEL)?))
+        Ok(Self(Call::Closure(KBox::new(call, GFP_KERNEL)?)))
+    }
+
+    /// Makes a callback of a function, which takes no memory.
+    pub fn of(f: fn(Result<T>)) -> Self {
+        Self(Call::Function(f))
     }
 
     /// Calls it.
-    pub fn call(mut self, answer: Result<T>) {
-        (self.0)(answer)
+    pub fn call(self, answer: Result<T>) {
+        match self.0 {
+            Call::Function(f) => f(answer),
+            Call::Closure(mut f) => f(answer),
+        }
     }
 }
 

@@ -29,7 +29,7 @@
 
 use super::dentry::DirChildren;
 use super::inode::Inode;
-use super::{Dentry, FileSystem};
+use super::{direct, Dentry, FileSystem};
 use crate::bindings;
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -117,7 +117,7 @@ impl<O: Operations> OpenFile<O> {
 struct Outcome {
     /// How many bytes the VFS was given.
     given: Cell<usize>,
-    /// netfs ends the read later, and owns what the VFS has passed.
+    /// The read ends later, and owns what the VFS has passed.
     queued: Cell<bool>,
 }
 
@@ -231,18 +231,25 @@ impl ReadIter<'_> {
     }
 
     /// Reads around the page cache. It takes the read: if the caller does not wait for the
-    /// end, netfs ends it.
+    /// end, it ends by itself.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the inode is not a regular file; `EIOCBQUEUED` if it goes on and ends
-    /// later, which is what the VFS will be told then; those of the file system's reads.
-    pub fn unbuffered(self) -> Result<usize> {
+    /// `EINVAL` if the inode is not that of the file, or not a regular file; `ERESTARTSYS`
+    /// before it has begun; `EIOCBQUEUED` if it goes on and ends later, which is what the VFS
+    /// will be told then; `EFAULT`, `ENOMEM`; those of the parts.
+    pub fn direct<O: direct::Operations>(self, inode: &Inode<O::Fs>) -> Result<usize> {
         // SAFETY: As in `buffered`.
-        unsafe { Self::is_netfs((*self.iocb).ki_filp)? };
-        // SAFETY: As in `buffered`. It is not used any more after this.
-        let ret = unsafe { bindings::netfs_unbuffered_read_iter(self.iocb, self.iter) };
-        self.outcome.note(ret)
+        unsafe {
+            Self::is_netfs((*self.iocb).ki_filp)?;
+            if (*(*self.iocb).ki_filp).f_inode != inode.as_ptr() {
+                return Err(EINVAL);
+            }
+        }
+        // SAFETY: By the invariant, and as was seen. It is not used any more after this.
+        let read = unsafe { direct::read::<O>(self.iocb, self.iter) };
+        self.outcome
+            .note(read.map_or_else(|e| e.to_errno() as isize, |n| n as isize))
     }
 
     /// Gives bytes; returns how many of them there was room for and could be stored.

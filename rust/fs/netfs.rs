@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Reading file data through netfs: the page cache, readahead, direct reads.
+//! Reading file data through netfs: the page cache and readahead.
 //!
 //! C header: [`include/linux/netfs.h`](srctree/include/linux/netfs.h)
 //!
@@ -25,15 +25,10 @@
 //!
 //!     fn issue_read(subrequest: Subrequest<T>) {
 //!         let len = subrequest.len();
-//!         // If this fails it has ended the subrequest. Usually `dest` is passed on to
-//!         // whoever receives the data.
-//!         let Ok(mut dest) = subrequest.into_dest() else {
-//!             return;
-//!         };
+//!         // Usually `dest` is passed on to whoever receives the data.
+//!         let mut dest = subrequest.into_dest();
 //!         while dest.remaining() > 0 && dest.copy_from_slice(b"x").is_ok() {}
-//!         if let Ok(subrequest) = dest.into_owner::<Subrequest<T>>() {
-//!             KBox::into_inner(subrequest).complete(Ok(len));
-//!         }
+//!         Subrequest::<T>::end(dest, Ok(len));
 //!     }
 //! }
 //! ```
@@ -55,7 +50,7 @@ use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 use kernel::error::from_result;
-use kernel::ffi::{c_int, c_ulong};
+use kernel::ffi::{c_int, c_ulong, c_void};
 use kernel::prelude::*;
 use kernel::types::ForeignOwnable;
 
@@ -68,6 +63,19 @@ pub(super) fn outlive_requests() {
     unsafe { bindings::__flush_workqueue(bindings::system_dfl_wq) };
 }
 
+/// What owns the destination of a part of a read until that has ended. Borrowed, it is
+/// the inode. Who drops the destination ends the part with `EIO`.
+pub trait ReadToken:
+    for<'a> ForeignOwnable<Borrowed<'a> = &'a Uncounted<Self::Fs>> + Send + 'static
+{
+    /// The file system.
+    type Fs: FileSystem;
+
+    /// Ends the part whose destination this is. On success the first bytes of it, as many as
+    /// said, have been filled; the rest reads as zeros (it is a hole, or beyond the end).
+    fn end(dest: IovDest, result: Result<usize>);
+}
+
 /// Why a read is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -75,8 +83,6 @@ pub enum Origin {
     Readahead,
     /// Into the page cache, and somebody waits.
     Page,
-    /// Around the page cache.
-    Direct,
     /// Anything else.
     Other,
 }
@@ -124,8 +130,6 @@ fn origin(raw: bindings::netfs_io_origin) -> Origin {
         bindings::netfs_io_origin_NETFS_READPAGE
         | bindings::netfs_io_origin_NETFS_READ_FOR_WRITE
         | bindings::netfs_io_origin_NETFS_READ_GAPS => Origin::Page,
-        bindings::netfs_io_origin_NETFS_UNBUFFERED_READ
-        | bindings::netfs_io_origin_NETFS_DIO_READ => Origin::Direct,
         _ => Origin::Other,
     }
 }
@@ -190,26 +194,14 @@ impl<T: FileSystem> Subrequest<T> {
     }
 
     /// The memory that the data goes to, which takes the token along. The end is
-    /// [`Subrequest::complete`] of what [`IovDest::into_owner`] gives back.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, after the subrequest has been ended with it.
-    pub fn into_dest(self) -> Result<IovDest> {
-        let this = KBox::new(MaybeUninit::uninit(), GFP_KERNEL);
-        let this = match this {
-            Ok(slot) => KBox::write(slot, self),
-            Err(_) => {
-                self.complete(Err(ENOMEM));
-                return Err(ENOMEM);
-            }
-        };
-        // SAFETY: netfs reads into pages or, for direct reads, into pinned pages or kernel
-        // memory: never into memory of a user address space. All of it stays until the
-        // subrequest, which is the owner, is ended, and the iterator is copied.
+    /// [`ReadToken::end`].
+    pub fn into_dest(self) -> IovDest {
+        // SAFETY: netfs reads into pages or kernel memory: never into memory of a user
+        // address space. All of it stays until the subrequest, which is the owner, is ended,
+        // and the iterator is copied.
         unsafe {
-            let iter = ptr::read(&raw const (*this.raw()).io_iter);
-            Ok(IovDest::from_iter(iter, this))
+            let iter = ptr::read(&raw const (*self.raw()).io_iter);
+            IovDest::from_iter(iter, 0, self)
         }
     }
 
@@ -244,6 +236,47 @@ impl<T: FileSystem> Subrequest<T> {
     }
 }
 
+// SAFETY: The pointer is that of the subrequest, which is valid by the invariant.
+unsafe impl<T: FileSystem> ForeignOwnable for Subrequest<T> {
+    const FOREIGN_ALIGN: usize = core::mem::align_of::<bindings::netfs_io_subrequest>();
+    type Borrowed<'a> = &'a Uncounted<T>;
+    type BorrowedMut<'a> = &'a Uncounted<T>;
+
+    fn into_foreign(self) -> *mut c_void {
+        ManuallyDrop::new(self).raw.as_ptr().cast()
+    }
+
+    unsafe fn from_foreign(ptr: *mut c_void) -> Self {
+        // INVARIANT: The caller gives what `into_foreign` has returned, once.
+        Self {
+            // SAFETY: As above, so it is not null.
+            raw: unsafe { NonNull::new_unchecked(ptr.cast()) },
+            _p: PhantomData,
+        }
+    }
+
+    unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a Uncounted<T> {
+        let raw: *mut bindings::netfs_io_subrequest = ptr.cast();
+        // SAFETY: The caller says that the subrequest has not ended for `'a`.
+        unsafe { Uncounted::from_raw((*(*raw).rreq).inode) }
+    }
+
+    unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> &'a Uncounted<T> {
+        // SAFETY: As the caller says.
+        unsafe { Self::borrow(ptr) }
+    }
+}
+
+impl<T: FileSystem> ReadToken for Subrequest<T> {
+    type Fs = T;
+
+    fn end(dest: IovDest, result: Result<usize>) {
+        if let Ok(this) = dest.into_owner::<Self>() {
+            this.complete(result);
+        }
+    }
+}
+
 impl<T: FileSystem> Drop for Subrequest<T> {
     fn drop(&mut self) {
         // INVARIANT: `self` is not used any more, so there is one token still.
@@ -265,12 +298,6 @@ pub trait Operations: Sized + 'static {
 
     /// A request begins. What it returns is dropped when the request ends, in a work item.
     fn begin(_request: &Request<'_, Self::Fs>) -> Result<Self::Private> {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-
-    /// A request that [`begin`](Self::begin) has let begin is over; in a work item, or in
-    /// the task that waited for it. Must not wait for a server.
-    fn end(_request: &Request<'_, Self::Fs>) {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
@@ -333,14 +360,6 @@ impl<O: Operations> Vtable<O> {
     ///
     /// For the table of operations alone: the caller keeps what C asks of one of `free_request`.
     unsafe extern "C" fn free_request(rreq: *mut bindings::netfs_io_request) {
-        if O::HAS_END {
-            // SAFETY: netfs gives a valid request, and counts it at the inode until later.
-            let raw = unsafe { NonNull::new_unchecked(rreq) };
-            O::end(&Request {
-                raw,
-                _p: PhantomData,
-            });
-        }
         // SAFETY: netfs calls it once, for a request whose `init_request` has succeeded.
         drop(unsafe { O::Private::from_foreign((*rreq).netfs_priv) });
     }

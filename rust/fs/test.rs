@@ -6,11 +6,12 @@ use super::context::{self, FsContext, Sget};
 use super::dentry::{self, Child, DentryData, LookupFlags};
 use super::file::{self, DirContext, EntryType, OpenFile, Opening, ReadIter, SpliceRead};
 use super::inode::{self, Access, GenericPermission, Got, Inode, InodeData, InodeRef};
-use super::netfs::{self, Subrequest};
+use super::netfs::{self, ReadToken, Subrequest};
 use super::param::{EnumTable, Named, ParamSpec, ParamTable, Value};
 use super::stat::{GetAttr, StatFs, Time};
 use super::super_block::{self, Locked};
-use super::{Dentry, FileSystem, Flags, Registration, SuperBlock};
+use super::{direct, Dentry, FileSystem, Flags, Registration, SuperBlock};
+use crate::iov::IovDest;
 use core::ptr;
 use kernel::prelude::*;
 use kernel::str::{CStr, CString};
@@ -336,7 +337,7 @@ impl file::Operations for FileOps {
     fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
         assert_eq!(i64::from(*file.data()), file.inode().size());
         if io.is_direct() {
-            return io.unbuffered();
+            return io.direct::<Data>(file.inode());
         }
         io.buffered()
     }
@@ -394,24 +395,61 @@ impl netfs::Operations for Data {
     }
 
     fn issue_read(sub: Subrequest<TestFs>) {
-        if *sub.inode().key() == THE_BAD {
-            // Dropping it ends it with `EIO`.
-            return;
-        }
-        let (start, len) = (sub.start(), sub.len());
-        // Half of each 256 KiB is a hole.
-        let have = if start % 0x40000 < 0x20000 { len } else { 0 };
-        let Ok(mut dest) = sub.into_dest() else {
-            return;
-        };
-        let mut ok = true;
-        for i in 0..have as u64 {
-            ok &= dest.copy_from_slice(&[byte(start + i)]).is_ok();
-        }
-        if let Ok(sub) = dest.into_owner::<Subrequest<TestFs>>() {
-            KBox::into_inner(sub).complete(if ok { Ok(have) } else { Err(EIO) });
-        }
+        let (bad, start) = (*sub.inode().key() == THE_BAD, sub.start());
+        fill::<Subrequest<TestFs>>(bad, start, sub.into_dest());
     }
+}
+
+impl direct::Operations for Data {
+    type Fs = TestFs;
+
+    type Plan = (bool, u64);
+
+    fn plan(
+        inode: &inode::Uncounted<TestFs>,
+        start: u64,
+        len: usize,
+    ) -> Result<((bool, u64), usize)> {
+        let part = <Self as netfs::Operations>::max_read(inode, start, len);
+        Ok(((*inode.key() == THE_BAD, start), part))
+    }
+
+    fn read((bad, start): (bool, u64), dest: IovDest) {
+        fill::<direct::Token<Self>>(bad, start, dest);
+    }
+
+    fn begin_async(_inode: &inode::Uncounted<TestFs>) {
+        BEGUN.fetch_add(1, Relaxed);
+    }
+
+    fn end_async(_inode: &inode::Uncounted<TestFs>) {
+        ENDED.fetch_add(1, Relaxed);
+    }
+
+    fn killed(_inode: &inode::Uncounted<TestFs>) {}
+}
+
+/// Reads of files whose reader does not wait.
+static BEGUN: Atomic<u32> = Atomic::new(0);
+/// Those that have ended.
+static ENDED: Atomic<u32> = Atomic::new(0);
+
+fn fill<R: ReadToken>(bad: bool, start: u64, mut dest: IovDest) {
+    if bad {
+        // Dropping it ends it with `EIO`.
+        return;
+    }
+    // Half of each 256 KiB is a hole.
+    let have = if start % 0x40000 < 0x20000 {
+        dest.len()
+    } else {
+        0
+    };
+    let mut ok = true;
+    for i in 0..have as u64 {
+        ok &= dest.copy_from_slice(&[byte(start + i)]).is_ok();
+    }
+    R::end(dest, if ok { Ok(have) } else { Err(EIO) });
 }
 
 fn registration() -> Result<Registration<TestFs>> {

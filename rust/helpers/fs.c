@@ -6,6 +6,20 @@ __rust_helper void *rust_helper_alloc_inode_sb(struct super_block *sb, struct km
 	return alloc_inode_sb(sb, cache, gfp);
 }
 
+/* Who writes pages back while they are read into shall not take them for clean. */
+__rust_helper void rust_helper_bvec_set_dirty(const struct bio_vec *bv, size_t count)
+{
+	for (; count; bv++, count--)
+		if (!PageDirty(bv->bv_page))
+			set_page_dirty_lock(bv->bv_page);
+}
+
+__rust_helper void rust_helper_bvec_unpin_dirty(const struct bio_vec *bv, size_t count)
+{
+	for (; count; bv++, count--)
+		unpin_user_page_range_dirty_lock(bv->bv_page, 1, true);
+}
+
 __rust_helper int rust_helper_d_in_lookup(const struct dentry *dentry)
 {
 	return d_in_lookup(dentry);
@@ -19,6 +33,31 @@ __rust_helper void rust_helper_d_lookup_done(struct dentry *dentry)
 __rust_helper struct dentry *rust_helper_dget(struct dentry *dentry)
 {
 	return dget(dentry);
+}
+
+__rust_helper void rust_helper_file_accessed(struct file *file)
+{
+	file_accessed(file);
+}
+
+__rust_helper void rust_helper_inode_dio_begin(struct inode *inode)
+{
+	inode_dio_begin(inode);
+}
+
+__rust_helper void rust_helper_inode_dio_end(struct inode *inode)
+{
+	inode_dio_end(inode);
+}
+
+__rust_helper void rust_helper_iov_iter_truncate(struct iov_iter *iter, u64 count)
+{
+	iov_iter_truncate(iter, count);
+}
+
+__rust_helper bool rust_helper_iov_iter_user_backed(const struct iov_iter *iter)
+{
+	return user_backed_iter(iter);
 }
 
 __rust_helper loff_t rust_helper_i_size_read(const struct inode *inode)

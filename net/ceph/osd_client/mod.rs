@@ -250,6 +250,11 @@ impl OsdClient {
         self.wake_worker();
     }
 
+    /// A task that waits for requests is being killed: they end with `EINTR`, soon.
+    pub fn submitter_killed(self: &Arc<Self>) {
+        self.wake_worker();
+    }
+
     /// Ends all reads for an inode that were begun before with `EINTR`, soon. Never sleeps,
     /// so memory reclaim may call it. Without memory they end when the OSD answers.
     pub fn give_up(self: &Arc<Self>, ino: u64) {

@@ -4,6 +4,7 @@
 use super::TestFs;
 use crate::bindings;
 use crate::fs::{Registration, SuperBlock};
+use core::mem::MaybeUninit;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::ffi::{c_int, c_uint};
 use kernel::prelude::*;
@@ -104,6 +105,53 @@ impl TestFile {
         let n = unsafe { bindings::kernel_read(self.0, buf.as_mut_ptr().cast(), buf.len(), pos) };
         to_result(n.min(0) as c_int)?;
         Ok(n as usize)
+    }
+}
+
+/// A read that nobody waits for.
+#[repr(C)]
+struct AsyncRead {
+    iocb: bindings::kiocb,
+    ended: Option<isize>,
+}
+
+/// # Safety
+///
+/// Called for the `iocb` of an [`AsyncRead`].
+unsafe extern "C" fn ended(iocb: *mut bindings::kiocb, result: isize) {
+    // SAFETY: It is the first field.
+    unsafe { (*iocb.cast::<AsyncRead>()).ended = Some(result) };
+}
+
+impl TestFile {
+    /// Reads directly without waiting: what the VFS is told, what the read ended with, and
+    /// the position then. The file system has to end it before it returns.
+    pub(super) fn read_async(&self, buf: &mut [u8], pos: i64) -> (isize, Option<isize>, i64) {
+        let mut read = AsyncRead {
+            iocb: bindings::kiocb {
+                ki_filp: self.0,
+                ki_pos: pos,
+                ki_complete: Some(ended),
+                ki_flags: bindings::IOCB_DIRECT,
+                ..Default::default()
+            },
+            ended: None,
+        };
+        let vec = bindings::kvec {
+            iov_base: buf.as_mut_ptr().cast(),
+            iov_len: buf.len(),
+        };
+        let mut iter = MaybeUninit::<bindings::iov_iter>::uninit();
+        let raw = &raw mut read;
+        // SAFETY: The file is open; all of it outlives the read, and only `raw` is used while
+        // it goes on.
+        unsafe {
+            bindings::iov_iter_kvec(iter.as_mut_ptr(), bindings::ITER_DEST, &vec, 1, buf.len());
+            let told = (*(*self.0).f_op)
+                .read_iter
+                .map_or(0, |f| f(raw.cast(), iter.as_mut_ptr()));
+            (told, (*raw).ended, (*raw).iocb.ki_pos)
+        }
     }
 }
 

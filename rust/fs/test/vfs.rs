@@ -253,6 +253,30 @@ mod tests {
     }
 
     #[test]
+    fn direct_reads_that_nobody_waits_for() -> Result {
+        mounted(|m| {
+            let queued = EIOCBQUEUED.to_errno() as isize;
+            let file = m.open_flags(b"file", bindings::O_DIRECT)?;
+            let mut buf = KVVec::from_elem(0xffu8, 0x2_0000, GFP_KERNEL)?;
+            let (told, ended, pos) = file.read_async(&mut buf, 0x1_2345);
+            assert_eq!((told, ended, pos), (queued, Some(0x2_0000), 0x3_2345));
+            for (offset, got) in (0x1_2345..).zip(&buf).step_by(97) {
+                let hole = offset >= 0x2_0000;
+                assert_eq!(*got, if hole { 0 } else { byte(offset) });
+            }
+            let bad = m.open_flags(b"bad", bindings::O_DIRECT)?;
+            let (told, ended, pos) = bad.read_async(&mut buf, 1);
+            assert_eq!(
+                (told, ended, pos),
+                (queued, Some(EIO.to_errno() as isize), 1)
+            );
+            // The end of each was told.
+            assert_eq!((BEGUN.load(Relaxed), ENDED.load(Relaxed)), (2, 2));
+            Ok(())
+        })
+    }
+
+    #[test]
     fn failed_reads() -> Result {
         mounted(|m| {
             for flags in [0, bindings::O_DIRECT] {
