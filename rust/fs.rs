@@ -14,6 +14,8 @@
 //! | `file_operations`        | [`file::Operations`]         | [`inode::New`], for each inode |
 //! | `netfs_request_ops`      | [`netfs::Operations`]        | [`inode::New`], for each inode |
 //!
+//! What direct reads want of a file system is [`direct::Operations`], which has no table.
+//!
 //! # Life cycles
 //!
 //! * [`Registration`] lives in the module. The super blocks hold the module, so

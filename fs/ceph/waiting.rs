@@ -2,8 +2,8 @@
 //! The file `waiting` of debugfs: who is blocked, on what, and for how long.
 //!
 //! Tasks that wait for a metadata server, a capability or a monitor wait with a reason, in
-//! the client's table. Those that wait for data do so inside of netfs or the page cache:
-//! they show as the reads that they wait for, each with the task that asked for it.
+//! the client's table. Those that wait for data (inside of netfs, in the page cache, or for a
+//! direct read) show as the reads that they wait for, each with the task that asked for it.
 use core::fmt;
 use kernel::{prelude::*, seq_file::SeqFile, sync::Arc};
 use kernel_ext::{
