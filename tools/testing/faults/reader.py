@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""reader.py MOUNT MANIFEST STOP: reads in the guest, in five ways at once, until the
+"""reader.py MOUNT MANIFEST STOP: reads in the guest, in six ways at once, until the
 file STOP appears, and compares everything with the manifest of cluster/fill.py.
 
   data    opens a random file, reads it past the page cache, closes it
   meta    looks at a random name, or lists a folder, with cold dentries now and then
   held    reads and looks at files that it opened at the beginning
   mapped  touches pages of a file that it mapped at the beginning
+  direct  reads pieces of a file that it opened at the beginning, past the page cache
   statfs  asks for the free space
 
 Prints how often each way succeeded, twice a second, and at the end one line of JSON:
@@ -125,6 +126,24 @@ def mapped(r):
             yield 0.1
 
 
+def direct(r):
+    with open(f"{MOUNT}/{MAPPED}", "rb") as f:
+        content = read_all(f.fileno())
+    if digest(content) != WANT[MAPPED]["sha256"]:
+        raise Wrong(f"content of {MAPPED}")
+    fd = os.open(f"{MOUNT}/{MAPPED}", os.O_RDONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, 1 << 17) as memory:
+            while True:
+                at = r.randrange(len(content))
+                got = os.preadv(fd, [memory], at)
+                if got == 0 or memory[:got] != content[at:at + got]:
+                    raise Wrong(f"{MAPPED} at {at}, directly")
+                yield 0.05
+    finally:
+        os.close(fd)
+
+
 def statfs(_):
     while True:
         if os.statvfs(MOUNT).f_blocks == 0:
@@ -158,7 +177,7 @@ def work(way, seed, count, done):
 
 
 def main():
-    ways = (data, meta, held, mapped, statfs)
+    ways = (data, meta, held, mapped, direct, statfs)
     counts = [multiprocessing.Value("L", 0, lock=False) for _ in ways]
     done = multiprocessing.Queue()
     processes = [multiprocessing.Process(target=work, args=(way, i, counts[i], done))

@@ -17,7 +17,7 @@ import lab as lab_module
 
 M = "/mnt/ceph"
 HERE = "/lab/src/tools/testing"
-WAYS = ("data", "meta", "held", "mapped", "statfs")
+WAYS = ("data", "meta", "held", "mapped", "direct", "statfs")
 SLOW = lab_module.SLOW
 
 
@@ -332,7 +332,7 @@ def table(rows, clients):
             if not s:
                 line += ["no end", "", "", ""]
                 continue
-            files = max((s[w]["longest"] for w in ("data", "held", "mapped") if w in s), default=0)
+            files = max((s[w]["longest"] for w in ("data", "held", "mapped", "direct") if w in s), default=0)
             count = sum(sum(w["errors"].values()) for w in s.values())
             line += [f"{files:.1f}", cell(s, "meta"), cell(s, "statfs"), str(count)]
         lines.append(line)
