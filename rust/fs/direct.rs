@@ -13,7 +13,7 @@
 
 use super::inode::Uncounted;
 use super::netfs::ReadToken;
-use super::FileSystem;
+use super::{registration, FileSystem};
 use crate::bindings;
 use crate::iov::{self, IovDest};
 use crate::sync::new_spinlock;
@@ -26,7 +26,7 @@ use kernel::ffi::{c_int, c_void};
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Full, Relaxed};
 use kernel::sync::{Arc, ArcBorrow, SpinLock};
-use kernel::types::{ForeignOwnable, ScopeGuard};
+use kernel::types::{ForeignOwnable, Opaque, ScopeGuard};
 
 /// What a file system does in a direct read.
 pub trait Operations: Sized + 'static {
@@ -66,6 +66,9 @@ pub trait Operations: Sized + 'static {
 struct Memory {
     pages: *mut bindings::bio_vec,
     count: usize,
+    /// Pages are to be marked as written when they are given back, which takes their locks.
+    /// They were before, so who writes them back knows; but that may be over already.
+    set_dirty: bool,
 }
 
 // SAFETY: Pages may be written and given back by any task.
@@ -96,9 +99,12 @@ impl Memory {
                 let memory = Self {
                     pages: ptr::null_mut(),
                     count: 0,
+                    set_dirty: false,
                 };
                 return Ok((memory, iter));
             }
+            // The array is as long as what is left.
+            bindings::iov_iter_truncate(from, len as u64);
             let mut iter = MaybeUninit::<bindings::iov_iter>::uninit();
             let count = bindings::netfs_extract_user_iter(from, len, iter.as_mut_ptr(), 0);
             to_result(count.min(0) as c_int)?;
@@ -115,9 +121,17 @@ impl Memory {
             let memory = Self {
                 pages,
                 count: count as usize,
+                set_dirty: true,
             };
             Ok((memory, iter))
         }
+    }
+
+    /// Nothing is written any more: whether no lock has to be taken to give it back.
+    fn is_settled(&mut self) -> bool {
+        // SAFETY: By the invariant.
+        self.set_dirty &= !unsafe { bindings::bvec_is_dirty(self.pages, self.count) };
+        !self.set_dirty
     }
 }
 
@@ -126,7 +140,7 @@ impl Drop for Memory {
         if !self.pages.is_null() {
             // SAFETY: By the invariant.
             unsafe {
-                bindings::bvec_unpin_dirty(self.pages, self.count);
+                bindings::bvec_unpin(self.pages, self.count, self.set_dirty);
                 bindings::kvfree(self.pages.cast());
             }
         }
@@ -158,6 +172,9 @@ struct DirectRead<O: Operations> {
     state: SpinLock<State>,
     #[pin]
     done: Completion,
+    /// For the end, if it may have to wait.
+    #[pin]
+    work: Opaque<bindings::work_struct>,
     _p: PhantomData<fn() -> O>,
 }
 
@@ -183,19 +200,49 @@ impl<O: Operations> DirectRead<O> {
         }
     }
 
-    /// Counts what was counted in `parts` off.
-    fn count_off(&self) {
-        if self.parts.fetch_sub(1, Full) == 1 {
-            self.finish();
+    /// Counts what was counted in `parts` off. If it is the last, the read ends.
+    fn count_off(self: &Arc<Self>) {
+        if self.parts.fetch_sub(1, Full) > 1 {
+            return;
         }
-    }
-
-    /// All parts have ended.
-    fn finish(&self) {
         if self.iocb.is_null() {
             self.done.complete_all();
             return;
         }
+        let settled = match &mut self.state.lock().memory {
+            Some(memory) => memory.is_settled(),
+            None => true,
+        };
+        if settled {
+            return self.finish();
+        }
+        // Who holds the lock of a page may wait for our caller, who takes in what OSDs say.
+        // SAFETY: The inode and so its super block are valid, by the invariant. The work item
+        // is initialised, is queued once, and gets the reference.
+        unsafe {
+            let fs_type = (*(*self.inode).i_sb).s_type;
+            let this = Arc::into_raw(self.clone());
+            bindings::queue_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                registration::Inner::from_fs_type(fs_type).queue,
+                (*this).work.get(),
+            );
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the work queue, with the work item of a read whose parts have ended, and the
+    /// reference that was given to it.
+    unsafe extern "C" fn finish_later(work: *mut bindings::work_struct) {
+        // SAFETY: The work item is embedded in a read; the reference is ours.
+        let this =
+            unsafe { Arc::from_raw(kernel::container_of!(Opaque::cast_from(work), Self, work)) };
+        this.finish();
+    }
+
+    /// All parts have ended, and nobody waits. May take the locks of pages.
+    fn finish(&self) {
         // SAFETY: By the invariant.
         O::end_async(unsafe { Uncounted::from_raw(self.inode) });
         self.put_memory();
@@ -290,12 +337,19 @@ impl<O: Operations> ReadToken for Token<O> {
     }
 }
 
-/// Reads. Gives what `read_iter` has to return.
+/// What has become of a read.
+pub(super) enum Read {
+    /// It goes on, and ends by itself.
+    Queued,
+    /// So many bytes were read.
+    Ended(usize),
+}
+
+/// Reads.
 ///
 /// # Errors
 ///
-/// `ERESTARTSYS` before it has begun, `EIOCBQUEUED` if it goes on, `EFAULT`, `ENOMEM`; those
-/// of the parts.
+/// `ERESTARTSYS` before it has begun, `EFAULT`, `ENOMEM`; those of the parts.
 ///
 /// # Safety
 ///
@@ -304,14 +358,35 @@ impl<O: Operations> ReadToken for Token<O> {
 pub(super) unsafe fn read<O: Operations>(
     iocb: *mut bindings::kiocb,
     iter: *mut bindings::iov_iter,
-) -> Result<usize> {
+) -> Result<Read> {
     // SAFETY: As the caller says; the file is open until this returns, even if the read ends
     // before.
     unsafe {
         let inode = (*(*iocb).ki_filp).f_inode;
+        if wanted(inode, iocb, iter) == 0 {
+            // Without a lock that keeps others from the page cache.
+            return Ok(Read::Ended(0));
+        }
         to_result(bindings::netfs_start_io_direct(inode))?;
         let _end = ScopeGuard::new(|| bindings::netfs_end_io_direct(inode));
         start::<O>(inode, iocb, iter)
+    }
+}
+
+/// How many bytes there are to be read.
+///
+/// # Safety
+///
+/// As for [`read`], with the inode.
+unsafe fn wanted(
+    inode: *mut bindings::inode,
+    iocb: *mut bindings::kiocb,
+    iter: *mut bindings::iov_iter,
+) -> usize {
+    // SAFETY: As the caller says.
+    unsafe {
+        let left = bindings::i_size_read(inode).saturating_sub((*iocb).ki_pos);
+        iov::count(&*iter).min(usize::try_from(left).unwrap_or(0))
     }
 }
 
@@ -322,14 +397,13 @@ unsafe fn start<O: Operations>(
     raw: *mut bindings::inode,
     iocb: *mut bindings::kiocb,
     iter: *mut bindings::iov_iter,
-) -> Result<usize> {
+) -> Result<Read> {
     // SAFETY: As the caller says.
     let (inode, start, sync, (memory, mut rest)) = unsafe {
         let start = (*iocb).ki_pos;
-        let left = bindings::i_size_read(raw).saturating_sub(start);
-        let len = iov::count(&*iter).min(usize::try_from(left).unwrap_or(0));
+        let len = wanted(raw, iocb, iter);
         if len == 0 {
-            return Ok(0);
+            return Ok(Read::Ended(0));
         }
         to_result(bindings::kiocb_write_and_wait(iocb, len))?;
         bindings::file_accessed((*iocb).ki_filp);
@@ -354,6 +428,10 @@ unsafe fn start<O: Operations>(
             parts: Atomic::new(1),
             state <- new_spinlock!(state, "direct::DirectRead::state"),
             done <- Completion::new(),
+            work <- Opaque::ffi_init(|work| {
+                // SAFETY: It is memory for a work item, which does not move.
+                unsafe { bindings::fs_init_work(work, Some(DirectRead::<O>::finish_later)) }
+            }),
             _p: PhantomData,
         }),
         GFP_KERNEL,
@@ -389,7 +467,7 @@ unsafe fn start<O: Operations>(
     // From here on the read may have ended, if nobody waits for it.
     read.count_off();
     if !sync {
-        return Err(EIOCBQUEUED);
+        return Ok(Read::Queued);
     }
     if read.done.wait_killable().is_err() {
         O::killed(inode);
@@ -398,6 +476,9 @@ unsafe fn start<O: Operations>(
     read.put_memory();
     let result = read.result()?;
     // SAFETY: The caller waits.
-    unsafe { (*iocb).ki_pos = (*iocb).ki_pos.saturating_add(result as i64) };
-    Ok(result)
+    unsafe {
+        (*iocb).ki_pos = (*iocb).ki_pos.saturating_add(result as i64);
+        bindings::task_io_account_read(result);
+    }
+    Ok(Read::Ended(result))
 }

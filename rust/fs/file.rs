@@ -122,15 +122,16 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Notes what one of the C functions has returned.
+    /// Notes what one of the C functions has returned, which have ended what they did.
     fn note(&self, ret: isize) -> Result<usize> {
-        if ret == EIOCBQUEUED.to_errno() as isize {
-            self.queued.set(true);
-        }
         to_result(ret.min(0) as c_int)?;
-        self.given
-            .set(self.given.get().saturating_add(ret as usize));
+        self.gave(ret as usize);
         Ok(ret as usize)
+    }
+
+    /// So many bytes more were given.
+    fn gave(&self, bytes: usize) {
+        self.given.set(self.given.get().saturating_add(bytes));
     }
 
     /// What the VFS is told when the file system says `result`. It takes both the number
@@ -247,9 +248,16 @@ impl ReadIter<'_> {
             }
         }
         // SAFETY: By the invariant, and as was seen. It is not used any more after this.
-        let read = unsafe { direct::read::<O>(self.iocb, self.iter) };
-        self.outcome
-            .note(read.map_or_else(|e| e.to_errno() as isize, |n| n as isize))
+        match unsafe { direct::read::<O>(self.iocb, self.iter)? } {
+            direct::Read::Queued => {
+                self.outcome.queued.set(true);
+                Err(EIOCBQUEUED)
+            }
+            direct::Read::Ended(read) => {
+                self.outcome.gave(read);
+                Ok(read)
+            }
+        }
     }
 
     /// Gives bytes; returns how many of them there was room for and could be stored.
@@ -272,9 +280,7 @@ impl ReadIter<'_> {
     fn gave(&mut self, done: usize) -> usize {
         // SAFETY: By the invariant.
         unsafe { (*self.iocb).ki_pos = (*self.iocb).ki_pos.saturating_add(done as i64) };
-        self.outcome
-            .given
-            .set(self.outcome.given.get().saturating_add(done));
+        self.outcome.gave(done);
         done
     }
 }
@@ -781,8 +787,11 @@ mod tests {
         assert_eq!(outcome.answer(Ok(2)), 2);
         assert_eq!(outcome.answer(Err(EAGAIN)), -11);
         assert_eq!(outcome.answer(Err(EIOCBQUEUED)), -5);
-        // netfs has it now, whatever the file system says.
+        // What it ended with, by chance, is no sign that it goes on.
         assert!(matches!(outcome.note(-529), Err(e) if e == EIOCBQUEUED));
+        assert_eq!(outcome.answer(Err(EIOCBQUEUED)), -5);
+        // It goes on, whatever the file system says.
+        outcome.queued.set(true);
         assert_eq!(outcome.answer(Ok(4)), -529);
         assert_eq!(outcome.answer(Err(EIO)), -529);
     }

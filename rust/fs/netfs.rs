@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use core::marker::PhantomData;
-//! use kernel_ext::fs::netfs::{Operations, Subrequest};
+//! use kernel_ext::fs::netfs::{Operations, ReadToken, Subrequest};
 //! use kernel_ext::fs::FileSystem;
 //!
 //! /// Files that are full of `x`.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/highmem.h>
+#include <linux/task_io_accounting_ops.h>
 
 __rust_helper void *rust_helper_alloc_inode_sb(struct super_block *sb, struct kmem_cache *cache,
 					       gfp_t gfp)
@@ -14,10 +16,21 @@ __rust_helper void rust_helper_bvec_set_dirty(const struct bio_vec *bv, size_t c
 			set_page_dirty_lock(bv->bv_page);
 }
 
-__rust_helper void rust_helper_bvec_unpin_dirty(const struct bio_vec *bv, size_t count)
+__rust_helper bool rust_helper_bvec_is_dirty(const struct bio_vec *bv, size_t count)
 {
 	for (; count; bv++, count--)
-		unpin_user_page_range_dirty_lock(bv->bv_page, 1, true);
+		if (!PageDirty(bv->bv_page))
+			return false;
+	return true;
+}
+
+/* To set pages dirty takes their locks. */
+__rust_helper void rust_helper_bvec_unpin(const struct bio_vec *bv, size_t count, bool set_dirty)
+{
+	for (; count; bv++, count--) {
+		flush_dcache_page(bv->bv_page);
+		unpin_user_page_range_dirty_lock(bv->bv_page, 1, set_dirty);
+	}
 }
 
 __rust_helper int rust_helper_d_in_lookup(const struct dentry *dentry)
@@ -53,6 +66,11 @@ __rust_helper void rust_helper_inode_dio_end(struct inode *inode)
 __rust_helper void rust_helper_iov_iter_truncate(struct iov_iter *iter, u64 count)
 {
 	iov_iter_truncate(iter, count);
+}
+
+__rust_helper void rust_helper_task_io_account_read(size_t bytes)
+{
+	task_io_account_read(bytes);
 }
 
 __rust_helper bool rust_helper_iov_iter_user_backed(const struct iov_iter *iter)

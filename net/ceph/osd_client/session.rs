@@ -296,7 +296,8 @@ fn outcome(reply: &OsdOpReply, data_len: usize, osd: i32, tid: u64) -> Result<us
     }
     match reply.result {
         0.. => Ok(data_len),
-        number @ -4095..=-1 => Err(Error::from_errno(number)),
+        // Beyond are numbers that mean something inside of the kernel alone.
+        number @ -511..=-1 => Err(Error::from_errno(number)),
         _ => Err(EIO),
     }
 }

@@ -115,7 +115,7 @@ def test_direct_read(t):
     t.drop_caches()
     want = json.load(open(t.manifest))["sizes/4194304"]["sha256"]
     t.equal(t.ok(f"dd if={M}/sizes/4194304 iflag=direct bs=1M 2>/dev/null | sha256sum").split()[0], want, "digest")
-    t.ok("python3 /lab/src/tools/testing/integration/in_guest/direct.py 3 60 "
+    t.ok("python3 /lab/src/tools/testing/integration/in_guest/direct.py 3 40 "
          + " ".join(f"{M}/{f}" for f in FILES if f != "sizes/64MiB"), 300)
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """direct.py SEED COUNT FILE...: reads pseudo-random pieces of the files with O_DIRECT, into
 buffers of any alignment, one at a time and 16 at once by io_submit(2), and compares them
-with what the page cache gives."""
+with what the page cache gives. Then into a shared mapping of another file, whose pages are
+written back meanwhile: what was read must get there."""
 import ctypes
 import errno
 import mmap
@@ -9,6 +10,7 @@ import os
 import random
 import struct
 import sys
+import threading
 
 libc = ctypes.CDLL(None, use_errno=True)
 SETUP, GETEVENTS, SUBMIT = 206, 208, 209
@@ -39,24 +41,56 @@ def one_at_a_time(fd, content):
         assert b"".join(views)[:got] == want, (at, length, skew, cut)
 
 
+def at_once(fd, reads, buffer):
+    """Queues reads, each of an offset, a length and a place in the buffer; gives their results."""
+    base = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    blocks = [ctypes.create_string_buffer(
+        struct.pack("=QIIHhIQQqQII", i, 0, 0, 0, 0, fd, base + place, length, at, 0, 0, 0))
+        for i, (at, length, place) in enumerate(reads)]
+    count = len(blocks)
+    pointers = (ctypes.c_void_p * count)(*map(ctypes.addressof, blocks))
+    assert syscall(SUBMIT, context, count, pointers) == count
+    events = ctypes.create_string_buffer(32 * count)
+    assert syscall(GETEVENTS, context, count, count, events, None) == count
+    return {number: result for number, _, result, _ in struct.iter_unpack("=QQqq", events.raw)}
+
+
 def many_at_once(fd, content):
-    pieces = [piece(len(content)) for _ in range(DEPTH)]
-    base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    places, blocks = [], []
-    for i, (at, length, skew) in enumerate(pieces):
-        places.append(i * (ROOM // DEPTH * 2) // 8192 * 8192 + skew)
-        blocks.append(ctypes.create_string_buffer(
-            struct.pack("=QIIHhIQQqQII", i, 0, 0, 0, 0, fd, base + places[-1], min(length, 200001), at, 0, 0, 0)))
-    pointers = (ctypes.c_void_p * DEPTH)(*map(ctypes.addressof, blocks))
-    assert syscall(SUBMIT, context, DEPTH, pointers) == DEPTH
-    events = ctypes.create_string_buffer(32 * DEPTH)
-    assert syscall(GETEVENTS, context, DEPTH, DEPTH, events, None) == DEPTH
+    reads = []
     for i in range(DEPTH):
-        number, _, result, _ = struct.unpack_from("=QQqq", events.raw, 32 * i)
-        at, length, _ = pieces[number]
-        want = content[at:at + min(length, 200001)]
+        at, length, skew = piece(len(content))
+        reads.append((at, min(length, 200001), i * (2 * ROOM // DEPTH) + skew))
+    for i, result in at_once(fd, reads, memory).items():
+        at, length, place = reads[i]
+        want = content[at:at + length]
         assert result == len(want), (at, length, result)
-        assert memory[places[number]:places[number] + result] == want, (at, length)
+        assert memory[place:place + result] == want, (at, length, place)
+
+
+def written_back_meanwhile(fd, content):
+    with open("/var/tmp/direct", "w+b") as f:
+        f.truncate(1 << 18)
+        over = threading.Event()
+
+        def write_back():
+            while not over.is_set():
+                os.fdatasync(f.fileno())
+
+        thread = threading.Thread(target=write_back)
+        thread.start()
+        try:
+            for _ in range(count):
+                at = r.randrange(len(content))
+                with mmap.mmap(f.fileno(), 1 << 18) as target:
+                    got = at_once(fd, [(at, 1 << 18, 0)], target)[0]
+                    target.madvise(mmap.MADV_DONTNEED)
+                os.fdatasync(f.fileno())
+                os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                want = content[at:at + (1 << 18)]
+                assert got == len(want) and os.pread(f.fileno(), got, 0) == want, (at, got)
+        finally:
+            over.set()
+            thread.join()
 
 
 def bad_memory(fd):
@@ -78,4 +112,5 @@ for path in sys.argv[3:]:
     for _ in range(count // DEPTH + 1):
         many_at_once(direct, whole)
     bad_memory(direct)
+    written_back_meanwhile(direct, whole)
     os.close(direct)
