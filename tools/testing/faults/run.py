@@ -63,8 +63,9 @@ class Side:
         self.progress(3, 60)
 
     def counts(self):
-        lines = [x for x in self.job.output().splitlines() if re.fullmatch(r"\d+( \d+){4}", x)]
-        return [int(x) for x in lines[-1].split()] if lines else [0] * len(WAYS)
+        lines = [x.split() for x in self.job.output().splitlines() if re.fullmatch(r"[\d ]+", x)]
+        lines = [x for x in lines if len(x) == len(WAYS)]
+        return [int(x) for x in lines[-1]] if lines else [0] * len(WAYS)
 
     def progress(self, n, timeout):
         """Waits until every reader has succeeded `n` times more."""
