@@ -6,21 +6,13 @@ import ctypes
 import errno
 import mmap
 import os
-import struct
 import sys
 import time
 
+from aio import Context, libc, syscall
+
 op, path, go = sys.argv[1:4]
-libc = ctypes.CDLL(None, use_errno=True)
 LENGTH = 1 << 20
-
-
-def syscall(number, *args):
-    r = libc.syscall(number, *args)
-    if r < 0:
-        e = ctypes.get_errno()
-        raise OSError(e, os.strerror(e))
-    return r
 
 
 def statx_forced():
@@ -29,18 +21,7 @@ def statx_forced():
 
 
 def aio():
-    """Queues a direct read and waits for it; a task that is killed waits in exit_aio()."""
-    context = ctypes.c_ulong(0)
-    syscall(206, 8, ctypes.byref(context))
-    size = LENGTH
-    buf = mmap.mmap(-1, size)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(buf))
-    block = ctypes.create_string_buffer(struct.pack("=QIIHhIQQqQII", 0, 0, 0, 0, 0, fd, address, size, 0, 0, 0, 0))
-    pointers = (ctypes.c_void_p * 1)(ctypes.addressof(block))
-    syscall(209, context, 1, pointers)
-    events = ctypes.create_string_buffer(32)
-    syscall(208, context, 1, 1, events, None)
-    result = struct.unpack("=QQqq", events.raw)[2]
+    result = Context(8).read(fd, [(0, LENGTH, 0)], mmap.mmap(-1, LENGTH))[0]
     if result < 0:
         raise OSError(-result, os.strerror(-result))
 

@@ -8,21 +8,12 @@ import errno
 import mmap
 import os
 import random
-import struct
 import sys
 import threading
 
-libc = ctypes.CDLL(None, use_errno=True)
-SETUP, GETEVENTS, SUBMIT = 206, 208, 209
+from aio import Context, libc
+
 DEPTH, ROOM = 16, 3 << 20
-
-
-def syscall(number, *args):
-    r = libc.syscall(number, *args)
-    if r < 0:
-        e = ctypes.get_errno()
-        raise OSError(e, os.strerror(e))
-    return r
 
 
 def piece(size):
@@ -41,26 +32,12 @@ def one_at_a_time(fd, content):
         assert b"".join(views)[:got] == want, (at, length, skew, cut)
 
 
-def at_once(fd, reads, buffer):
-    """Queues reads, each of an offset, a length and a place in the buffer; gives their results."""
-    base = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-    blocks = [ctypes.create_string_buffer(
-        struct.pack("=QIIHhIQQqQII", i, 0, 0, 0, 0, fd, base + place, length, at, 0, 0, 0))
-        for i, (at, length, place) in enumerate(reads)]
-    count = len(blocks)
-    pointers = (ctypes.c_void_p * count)(*map(ctypes.addressof, blocks))
-    assert syscall(SUBMIT, context, count, pointers) == count
-    events = ctypes.create_string_buffer(32 * count)
-    assert syscall(GETEVENTS, context, count, count, events, None) == count
-    return {number: result for number, _, result, _ in struct.iter_unpack("=QQqq", events.raw)}
-
-
 def many_at_once(fd, content):
     reads = []
     for i in range(DEPTH):
         at, length, skew = piece(len(content))
         reads.append((at, min(length, 200001), i * (2 * ROOM // DEPTH) + skew))
-    for i, result in at_once(fd, reads, memory).items():
+    for i, result in context.read(fd, reads, memory).items():
         at, length, place = reads[i]
         want = content[at:at + length]
         assert result == len(want), (at, length, result)
@@ -82,7 +59,7 @@ def written_back_meanwhile(fd, content):
             for _ in range(count):
                 at = r.randrange(len(content))
                 with mmap.mmap(f.fileno(), 1 << 18) as target:
-                    got = at_once(fd, [(at, 1 << 18, 0)], target)[0]
+                    got = context.read(fd, [(at, 1 << 18, 0)], target)[0]
                     target.madvise(mmap.MADV_DONTNEED)
                 os.fdatasync(f.fileno())
                 os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -102,8 +79,7 @@ def bad_memory(fd):
 r = random.Random(int(sys.argv[1]))
 count = int(sys.argv[2])
 memory = mmap.mmap(-1, 2 * ROOM + 8192)
-context = ctypes.c_ulong(0)
-syscall(SETUP, DEPTH, ctypes.byref(context))
+context = Context(DEPTH)
 for path in sys.argv[3:]:
     with open(path, "rb") as f:
         whole = f.read()
