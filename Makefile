@@ -5,13 +5,15 @@
 # on first use and kept, as kernels and what is built are, under CEPH_RUST_CACHE
 # (/var/cache/ceph-rust).
 
-# The kernel to build for: stock, debug, or a prepared build folder.
-KERNEL ?= stock
+# The kernel to build for and to boot: a series of rust/series (without it
+# the first one), or debug.
+KERNEL ?=
+export KERNEL
 # Suites of `make kunit`, as a glob.
 SUITE ?=
 
-modules: ## libceph.ko and ceph.ko (KERNEL=stock, debug or a build folder)
-	@tools/testing/kernel/modules.sh -k $(KERNEL)
+modules: ## libceph.ko and ceph.ko (KERNEL=series or debug)
+	@tools/testing/kernel/modules.sh
 
 install: ## put the modules under updates/ of the running kernel (SIGN_KEY=, SIGN_CERT=)
 	@tools/install.sh install

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Safe abstractions that the `kernel` crate of Linux 7.2 lacks.
+//! Safe abstractions that the `kernel` crate lacks.
 //!
 //! Nothing here knows of Ceph.
 use kernel_ext_bindings as bindings;
@@ -18,6 +18,7 @@ pub mod iov;
 pub mod keys;
 pub mod net;
 pub mod param;
+mod pin_init;
 pub mod print;
 pub mod random;
 pub mod sync;

@@ -4,7 +4,7 @@
 # kernel, where modprobe and `mount -t ceph` find them before the C ones.
 #
 # INSTALL_MOD_PATH   another root, for images; loaded modules do not matter then
-# KERNELRELEASE      another kernel than the running one
+# KERNELRELEASE      another kernel than the running one; its series chooses what is built
 # MODULES            a folder with libceph.ko and ceph.ko that are built (and signed)
 #                    already, for machines that cannot build
 # SIGN_KEY SIGN_CERT key and certificate to sign with (Secure Boot)
@@ -13,6 +13,7 @@ need_root
 
 root=${INSTALL_MOD_PATH:-}
 release=${KERNELRELEASE:-$(uname -r)}
+series=$(cut -d. -f1,2 <<<"$release")
 lib=$root/lib/modules/$release
 updates=$lib/updates/ceph-rust
 
@@ -46,7 +47,7 @@ place() {
 		cp "$out/$m.ko" "$out/$m.ko.install"
 		in_toolbox strip --strip-debug "$(box_path "$out")/$m.ko.install"
 		if [ -n "${SIGN_KEY:-}" ]; then
-			kernel=$("$TESTING/kernel/build.sh" stock)
+			kernel=$("$TESTING/kernel/build.sh" "$series")
 			cp "$SIGN_KEY" "$out/.key" && cp "${SIGN_CERT:?SIGN_CERT= is missing}" "$out/.cert"
 			in_toolbox "$(box_path "$kernel")/scripts/sign-file" sha256 \
 				"$(box_path "$out")/.key" "$(box_path "$out")/.cert" \
@@ -72,7 +73,13 @@ While our modules are installed rbd cannot be loaded, until 'make uninstall'."
 	[ -d "$lib" ] || die "no $lib: kernel $release is not installed"
 	[ -z "${MODULES:-}" ] || [ -z "${SIGN_KEY:-}" ] ||
 		die "MODULES are installed as they are: sign them before, or leave SIGN_KEY out"
-	out=${MODULES:-$("$TESTING/kernel/modules.sh")}
+	if [ -z "${MODULES:-}" ]; then
+		is_series "$series" || die "$release is no kernel that this client builds for.
+It knows these series of Debian's kernel: $(all_series | xargs)"
+		out=$("$TESTING/kernel/modules.sh" -k "$series")
+	else
+		out=$MODULES
+	fi
 	for m in libceph ceph; do
 		[ -f "$out/$m.ko" ] || die "there is no $out/$m.ko"
 	done

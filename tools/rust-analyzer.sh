@@ -4,7 +4,7 @@
 # them, and ours, with paths as this machine sees them.
 . "$(dirname "${BASH_SOURCE[0]}")/testing/lib.sh"
 out=$("$TESTING/kernel/modules.sh")
-kernel=$("$TESTING/kernel/build.sh" stock)
+kernel=$("$TESTING/kernel/build.sh" "$(wanted_kernel)")
 
 generate() {
 	# shellcheck disable=SC2016

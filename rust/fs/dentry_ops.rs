@@ -5,6 +5,7 @@ use super::dentry::{DentryData, LookupFlags, Memory, Uncounted};
 use super::inode::{self, Inode};
 use super::{Dentry, FileSystem};
 use crate::bindings;
+use crate::pin_init::init_at;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use kernel::ffi::{c_int, c_uint, c_void};
@@ -155,7 +156,7 @@ impl<O: Operations> Vtable<O> {
         let slot: *mut Memory<O::Fs> = memory.as_mut_ptr();
         let init = <<O::Fs as FileSystem>::Dentry as DentryData>::init();
         // SAFETY: The memory is valid and stays where it is until it is dropped.
-        let result = unsafe { init.__pinned_init((&raw mut (*slot).data).cast()) };
+        let result = unsafe { init_at(init, (&raw mut (*slot).data).cast()) };
         if let Err(err) = result {
             return err.to_errno();
         }

@@ -49,6 +49,7 @@
 use super::stat::Time;
 use super::{file, inode_ops, netfs, FileSystem, SuperBlock};
 use crate::bindings;
+use crate::pin_init::init_at;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of, ManuallyDrop, MaybeUninit};
@@ -161,7 +162,7 @@ pub(super) unsafe extern "C" fn alloc<T: FileSystem>(
     unsafe {
         bindings::netfs_inode_init((*memory).netfs.get(), ptr::null());
         let slot = (*(*memory).data.get()).as_mut_ptr();
-        if T::Inode::init().__pinned_init(slot).is_err() {
+        if init_at(T::Inode::init(), slot).is_err() {
             bindings::kfree(memory.cast());
             return ptr::null_mut();
         }

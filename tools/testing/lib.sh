@@ -60,7 +60,22 @@ key() {
 
 need_root() { [ "$(id -u)" = 0 ] || die "run this as root (chroot, network namespaces)"; }
 
-toolbox_dir() { echo "$CACHE/toolbox-$(key "$TESTING/toolbox/build.sh" "$TESTING/toolbox/packages")"; }
+toolbox_dir() {
+	echo "$CACHE/toolbox-$(key "$TESTING/toolbox/build.sh" "$TESTING/toolbox/packages" "$TOP/rust/series")"
+}
+
+# The series of Debian's kernel that we build for, the default first.
+all_series() { grep -v "^#" "$TOP/rust/series" || die "rust/series names no series"; }
+
+default_series() { all_series | head -n 1; }
+
+is_series() { all_series | grep -qxF "$1"; }
+
+# What to build for and to boot: KERNEL=, a series or debug, else the default series.
+wanted_kernel() { if [ -n "${KERNEL:-}" ]; then echo "$KERNEL"; else default_series; fi; }
+
+# stock_version SERIES: which kernel of a series the toolbox has, as `uname -r` says it.
+stock_version() { cat "$(toolbox_dir)/usr/src/stock-version-$1"; }
 
 # in_toolbox COMMAND...: runs COMMAND in the Debian 13 chroot, in a mount
 # namespace that vanishes with it. The checkout is at /src, the cache at /cache.

@@ -117,8 +117,12 @@ one_lane() {
 	part integration-1 as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh" '^[1-4]'
 }
 other_lane() {
+	local s
 	part integration-2 as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh" '^[^1-4]'
 	[ -n "${FULL:-}" ] || part faults as_line env QUICK=1 "$TESTING/faults/run.sh"
+	for s in $(all_series); do
+		[ "$s" = "$(wanted_kernel)" ] || part "demo-$s" as_one env KERNEL="$s" "$TESTING/demo.sh"
+	done
 }
 rm -f "$LOGDIR"/*.counts
 together one_lane other_lane

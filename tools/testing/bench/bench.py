@@ -143,9 +143,8 @@ class Bench:
             path = f"{os.environ['LAB_MODULES']}/{name}.ko"
         else:
             path = f"/tmp/c-{name}.ko"
-            version = open("/usr/src/stock-version").read().strip()
             sub = "net" if name == "libceph" else "fs"
-            lab_module.sh(f"xz -dc /usr/lib/modules/{version}/kernel/{sub}/ceph/{name}.ko.xz >{path}")
+            lab_module.sh(f"xz -dc /usr/lib/modules/{os.environ['LAB_VERSION']}/kernel/{sub}/ceph/{name}.ko.xz >{path}")
         size = 0
         for line in lab_module.sh(f"readelf -SW {path}").splitlines():
             w = line.replace("[ ", "[").split()

@@ -14,5 +14,5 @@ need_root
 mkdir -p "$CACHE/run"
 run=$(mktemp -d "$CACHE/run/faults-$(date +%H%M%S)-XXXX")
 say "Logs of this run: $run"
-exec "$TESTING/qemu/lab.sh" -k "${KERNEL:-stock}" -r "$run" faults/run.py ${QUICK:+--quick} \
+exec "$TESTING/qemu/lab.sh" -r "$run" faults/run.py ${QUICK:+--quick} \
 	${BESIDE:+--beside "$BESIDE"} ${SEED:+--seed "$SEED"} "$@"

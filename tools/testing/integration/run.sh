@@ -13,7 +13,7 @@
 need_root
 mkdir -p "$CACHE/run"
 run=$(mktemp -d "$CACHE/run/test-$(date +%H%M%S)-XXXX")
-args=(-k "${KERNEL:-stock}" -r "$run")
+args=(-r "$run")
 [ "${CLIENT:-rust}" = rust ] || args+=(-n)
 say "Logs of this run: $run"
 export LAB_LONG=${LONG:-} LAB_SEED=${SEED:-} LAB_SUITES LAB_CYCLES

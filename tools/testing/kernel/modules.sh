@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# modules.sh [-k stock|debug|DIR] [-o OUT] [MAKE-ARGUMENT...]
+# modules.sh [-k SERIES|debug|DIR] [-o OUT] [MAKE-ARGUMENT...]
 # Builds libceph.ko and ceph.ko against a prepared kernel, in the toolbox.
-# DIR is a prepared build folder under the cache. Prints the output folder.
+# SERIES is one of rust/series (without -k KERNEL= or the first), DIR a prepared build folder under
+# the cache. Prints the output folder.
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 need_root
 "$TESTING/toolbox/build.sh"
 
-kernel=stock out=
+kernel=$(wanted_kernel) out=
 while getopts k:o: o; do
 	case $o in
 	k) kernel=$OPTARG ;;
@@ -17,10 +18,11 @@ while getopts k:o: o; do
 done
 shift $((OPTIND - 1))
 
-case $kernel in
-stock | debug) dir=$("$TESTING/kernel/build.sh" "$kernel") ;;
-*) dir=$kernel kernel=$(basename "$kernel") ;;
-esac
+if [ "$kernel" != debug ] && [ -e "$kernel/.config" ]; then
+	dir=$kernel kernel=$(basename "$kernel")
+else
+	dir=$("$TESTING/kernel/build.sh" "$kernel")
+fi
 mine=$CACHE/out/$(key "$TOP")
 : "${out:=$mine/$kernel}"
 mkdir -p "$mine" "$out"

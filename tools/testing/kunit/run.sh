@@ -80,7 +80,7 @@ judge() {
 	[ -z "$filter" ] || suites=0
 	in_toolbox /src/tools/testing/kunit/ktap.py "$(box_path "$work")/console.log" "$suites" \
 		>"$work/ktap" 2>"$work/splats" || splats=$?
-	in_toolbox bash -c 'cd /usr/src/linux-source-7.2*/ && python3 tools/testing/kunit/kunit.py parse' \
+	in_toolbox bash -c 'cd /usr/src/linux-source-$1 && python3 tools/testing/kunit/kunit.py parse' kunit.py "$(default_series)" \
 		<"$work/ktap" >"$work/results" || rc=$?
 	sed 's/\x1b\[[0-9;]*m//g' "$work/results"
 	cat "$work/splats" >&2

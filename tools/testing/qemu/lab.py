@@ -33,7 +33,7 @@ SPLAT = re.compile(r"BUG:|BUG |WARNING:|Oops|Kernel panic|INFO: task|UBSAN|KASAN
                    r"blocked for more than|refcount_t|list_\w+ corruption|scheduling while atomic|MAX_LOCK|"
                    r"Disabling lock debugging")
 # With an emulated CPU and all checks of the debug kernel, everything takes longer.
-LAB_KERNEL = os.environ.get("LAB_KERNEL_NAME", "stock")
+LAB_KERNEL = os.environ["LAB_KERNEL_NAME"]
 SLOW = 4 if LAB_KERNEL == "debug" else 1
 # For limits that only end what hangs: the machine, too, may be slower than the one that they
 # were chosen on.
@@ -151,7 +151,7 @@ class Guest:
         args = ["qemu-system-x86_64", *accel, "-smp", str(self.smp), "-m", str(self.memory),
                 "-machine", "q35,smm=off,hpet=off,vmport=off", "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot", "-kernel", env["LAB_KERNEL"],
-                "-initrd", f"{env['LAB_GUEST']}/initrd.gz",
+                "-initrd", env["LAB_INITRD"],
                 "-append", "console=ttyS0 loglevel=6 mitigations=off no_timer_check "
                            f"tsc=reliable {'' if kvm else f'tsc_early_khz={tsc_khz()}'} "
                            f"nokaslr panic=-1 printk.devkmsg=on {PATIENT} {self.kernel_args}",

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# lab.sh [-k stock|debug] [-n] [-r RUN] PROGRAM [ARGUMENT...]
+# lab.sh [-k SERIES|debug] [-n] [-r RUN] PROGRAM [ARGUMENT...]
 # Runs a Python program of this checkout (a path below tools/testing) in a lab:
 # in the toolbox, as PID 1 of a process namespace, with a network and mounts of
 # its own. Whatever it starts ends with it, however it ends. It gets
 #   LAB_RUN      a folder of this run for logs, kept afterwards
-#   LAB_GUEST    root.ext4 and initrd.gz, LAB_KERNEL the kernel image
+#   LAB_GUEST    root.ext4, LAB_INITRD and LAB_KERNEL the initramfs and the kernel image
 #   LAB_MODULES  the folder of libceph.ko and ceph.ko, built first (not with -n)
 # -r names the folder LAB_RUN; without it, one is made.
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 need_root
 
-kernel=stock build=yes run=
+kernel=$(wanted_kernel) build=yes run=
 while getopts k:nr: o; do
 	case $o in
 	k) kernel=$OPTARG ;;
@@ -30,8 +30,9 @@ fi
 modules=$CACHE/out/$(key "$TOP")/$kernel
 mkdir -p "$modules"
 
-image=$guest/vmlinuz kmods=
-if [ "$kernel" != stock ]; then
+series=$kernel image=$guest/vmlinuz-$kernel kmods=
+if [ "$kernel" = debug ]; then
+	series=$(default_series)
 	dir=$("$TESTING/kernel/build.sh" "$kernel")
 	image=$dir/arch/x86/boot/bzImage kmods=$dir/lab-modules
 	install_kmods() {
@@ -59,6 +60,7 @@ program=$1
 shift
 lab() {
 	in_toolbox LAB_RUN="$(box_path "$run")" LAB_HOST_RUN="$run" LAB_GUEST="$(box_path "$guest")" \
+		LAB_INITRD="$(box_path "$guest/initrd-$series.gz")" LAB_VERSION="$(stock_version "$series")" \
 		LAB_KERNEL="$(box_path "$image")" LAB_KERNEL_NAME="$kernel" \
 		LAB_KMODS="${kmods:+$(box_path "$kmods")}" LAB_MODULES="$(box_path "$modules")" \
 		LAB_LONG="${LAB_LONG:-}" LAB_SEED="${LAB_SEED:-}" LAB_SUITES="${LAB_SUITES:-integration}" \

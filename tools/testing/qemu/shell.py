@@ -101,10 +101,14 @@ def interactive(conn, run):
                 cwd = f.read().strip() or "/"
 
 
+def kernel_args(a):
+    return ["-k", a.kernel] if a.kernel else []
+
+
 def start(a):
     os.makedirs(f"{CACHE}/run", exist_ok=True)
     run = tempfile.mkdtemp(prefix=time.strftime("%H%M%S-"), dir=f"{CACHE}/run")
-    lab = [f"{HERE}/lab.sh", "-k", a.kernel, "-r", run]
+    lab = [f"{HERE}/lab.sh", *kernel_args(a), "-r", run]
     if a.no_build or a.client != "rust":
         lab.append("-n")
     lab.append("qemu/serve.py")
@@ -142,7 +146,7 @@ def start(a):
 def main():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--kernel", default="stock")
+    p.add_argument("--kernel", default=None)
     p.add_argument("--cluster", action="store_true")
     p.add_argument("--mons", type=int)
     p.add_argument("--osds", type=int)
@@ -191,7 +195,7 @@ def main():
             sys.stdout.write(r["output"])
             return r["status"]
         if a.reload:
-            subprocess.run([f"{HERE}/../kernel/modules.sh", "-k", a.kernel], check=True,
+            subprocess.run([f"{HERE}/../kernel/modules.sh", *kernel_args(a)], check=True,
                            stdout=subprocess.DEVNULL)
             r = c.ask(op="reload")
             if r["status"]:

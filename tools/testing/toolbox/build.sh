@@ -57,31 +57,35 @@ install_packages() {
 		$(sed -n 's/^trixie //p' "$TESTING/toolbox/packages")
 }
 
-# The newest 7.2.x of which source, headers and image are all in the archive.
+# The newest point release of a series of which source, headers and image are all in the archive.
 install_kernel() {
-	local v
+	local s=$1 v
 	v=$(in_new bash -ec '
-		apt-cache search --names-only "^linux-headers-7\.2\.[0-9.]+.*-amd64$" |
-		sed -nE "s/^linux-headers-(7\.2\.[^ ]*-amd64) .*/\1/p" | grep -v -e -rt- -e -cloud- | sort -rV |
+		s=$1
+		apt-cache search --names-only "^linux-headers-${s//./\\.}\.[0-9.]+.*-amd64$" |
+		sed -nE "s/^linux-headers-(${s//./\\.}\.[^ ]*-amd64) .*/\1/p" | grep -v -e -rt- -e -cloud- | sort -rV |
 		while read -r v; do
 			apt-cache show linux-binary-$v linux-modules-$v linux-headers-$v >/dev/null 2>&1 &&
 				echo $v && break
-		done')
-	[ -n "$v" ] || die "no Linux 7.2.x with source, headers and image in trixie-backports of this mirror"
+		done' newest "$s")
+	[ -n "$v" ] || die "no Linux $s.x with source, headers and image in trixie-backports of this mirror"
 	in_new apt-get install -y --no-install-recommends -t trixie-backports \
-		linux-source-7.2 "linux-headers-$v" "linux-base-$v" "linux-binary-$v" \
-		"linux-modules-$v" linux-config-7.2
-	in_new tar -C /usr/src -xf /usr/src/linux-source-7.2.tar.xz
-	echo "$v" >"$box.new/usr/src/stock-version"
+		"linux-source-$s" "linux-headers-$v" "linux-base-$v" "linux-binary-$v" \
+		"linux-modules-$v" "linux-config-$s"
+	in_new tar -C /usr/src -xf "/usr/src/linux-source-$s.tar.xz"
+	echo "$v" >"$box.new/usr/src/stock-version-$s"
 }
 
 build() {
+	local s
 	[ ! -e "$box/.complete" ] || return 0
 	say "Making the toolbox (Debian 13 chroot) in $box"
 	step "host tools" host_tools
 	step "toolbox: debootstrap" bootstrap
 	step "toolbox: packages" install_packages
-	step "toolbox: kernel 7.2" install_kernel
+	for s in $(all_series); do
+		step "toolbox: kernel $s" install_kernel "$s"
+	done
 	touch "$box.new/.complete"
 	rm -rf "$box"
 	mv "$box.new" "$box"
