@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# corpus.sh [RECORDING.pcap]: makes tools/testing/fuzz/corpus anew (make fuzz-corpus):
+# corpus.sh [RECORDING.pcap]: makes the archives of tools/testing/fuzz/corpus anew (make fuzz-corpus):
 # records real messages (capture.py) unless a recording is given, cuts them (cut.py),
 # and keeps what reaches code that nothing before it reaches. From what fuzzing found
 # the 50 smallest inputs of each target are kept. The result is to be committed.
@@ -32,7 +32,7 @@ in_toolbox nice -n 19 bash -euc '
 	rm -f new/*.log
 	find new -mindepth 1 -type d -empty -delete
 	rm -rf /src/tools/testing/fuzz/corpus
-	cp -r new /src/tools/testing/fuzz/corpus
-	cd /src/tools/testing/fuzz/corpus
+	/src/tools/testing/fuzz/pack.sh new /src/tools/testing/fuzz/corpus
+	cd new
 	echo "$(find . -type f | wc -l) inputs, $(find . -type f -printf "%s\n" | paste -sd+ | bc) bytes"
 	' corpus "$(box_path "$out")" "$(box_path "$recording")"

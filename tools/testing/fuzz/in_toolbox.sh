@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# in_toolbox.sh MODE PROGRAM WORK SECONDS RUNS JOBS FILE TARGET...: the part of run.sh
+# in_toolbox.sh MODE PROGRAM CORPUS WORK SECONDS RUNS JOBS FILE TARGET...: the part of run.sh
 # that runs in the toolbox.
 set -uo pipefail
-mode=$1 program=$2 work=$3 seconds=$4 runs=$5 jobs=$6 file=$7
-shift 7
-corpus=/src/tools/testing/fuzz/corpus
+mode=$1 program=$2 corpus=$3 work=$4 seconds=$5 runs=$6 jobs=$7 file=$8
+shift 8
 
 longest() { "$program" --list | awk -v t="$1" '$1 == t { print $2 }'; }
 

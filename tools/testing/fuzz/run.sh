@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # run.sh [-s SECONDS | -n RUNS] [-j JOBS] [TARGET...]: fuzzes the targets of
-# src/table.rs (all, if none is named) with libFuzzer: first the corpus, then for so
-# many seconds each (default 30), or until there were so many executions. Ends with
-# one line "N passed, N failed". New inputs are kept in the cache and used again;
+# src/table.rs (all, if none is named) with libFuzzer: first the corpus (unpacked into the
+# cache), then for so many seconds each (default 30), or until there were so many
+# executions. Ends with one line "N passed, N failed". New inputs are kept in the cache and used again;
 # what made a target fail is printed and lies there too.
 #   tools/testing/fuzz/run.sh -n 10000000 osdmap      (make fuzz TARGET=osdmap RUNS=10000000)
 #   tools/testing/fuzz/run.sh -f FILE osdmap          runs the target once on a file
@@ -64,5 +64,6 @@ if [ $# -eq 0 ]; then
 	# shellcheck disable=SC2046
 	set -- $(in_toolbox "$program" --list | cut -d' ' -f1)
 fi
+corpus=$("$TESTING/fuzz/unpack.sh")
 in_toolbox nice -n 19 /src/tools/testing/fuzz/in_toolbox.sh "$mode" "$program" \
-	"$(box_path "$out")/work" "$seconds" "${runs:-0}" "$jobs" "${file:+$(box_path "$file")}" "$@"
+	"$(box_path "$corpus")" "$(box_path "$out")/work" "$seconds" "${runs:-0}" "$jobs" "${file:+$(box_path "$file")}" "$@"

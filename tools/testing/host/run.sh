@@ -12,7 +12,8 @@ need_root
 out=$CACHE/out/$(key "$TOP")/host
 mkdir -p "$out"
 
-# shellcheck disable=SC2016
+corpus=$("$TESTING/fuzz/unpack.sh")
+
 with_lock "host-$(key "$out")" in_toolbox env -C /src/tools/testing/host \
 	CARGO_HOME="$(box_path "$out")/home" CARGO_TARGET_DIR="$(box_path "$out")/target" \
-	cargo test --offline --locked "$@"
+	FUZZ_CORPUS="$(box_path "$corpus")" cargo test --offline --locked "$@"

@@ -8,6 +8,11 @@ fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
+/// The corpus, as unpack.sh leaves it: TARGET/INPUT.
+fn unpacked() -> PathBuf {
+    PathBuf::from(std::env::var("FUZZ_CORPUS").expect("run.sh says where the corpus is"))
+}
+
 fn sources(folder: &str) -> Vec<PathBuf> {
     let path = top().join(folder);
     if path.is_file() {
@@ -141,7 +146,7 @@ fn every_machine_is_a_target() {
 fn names_are_unique() {
     let names: BTreeSet<&str> = TARGETS.iter().map(|target| target.name()).collect();
     assert_eq!(names.len(), TARGETS.len());
-    for folder in std::fs::read_dir(top().join("tools/testing/fuzz/corpus")).unwrap() {
+    for folder in std::fs::read_dir(unpacked()).unwrap() {
         let name = folder.unwrap().file_name();
         assert!(
             names.contains(name.to_str().unwrap()),
@@ -153,11 +158,13 @@ fn names_are_unique() {
 /// Every input of the corpus, and what an attacker would try first with it.
 #[test]
 fn corpus() {
+    let mut inputs = 0;
     for target in TARGETS {
-        let folder = top().join("tools/testing/fuzz/corpus").join(target.name());
+        let folder = unpacked().join(target.name());
         (target.run)(&[]);
         for file in std::fs::read_dir(&folder).into_iter().flatten() {
             let path = file.unwrap().path();
+            inputs += 1;
             let bytes = std::fs::read(&path).unwrap();
             println!("{}", path.display());
             (target.run)(&bytes);
@@ -171,4 +178,5 @@ fn corpus() {
             }
         }
     }
+    assert!(inputs > 0, "no inputs in {}", unpacked().display());
 }
