@@ -17,8 +17,7 @@ use kernel::{
 use kernel_ext::fs::{
     dentry::{Child, DirChildren, LookupFlags, Spliced, Unhashed},
     file::{self, DirContext, EntryType, OpenFile, Opening, SEEK_CUR, SEEK_END, SEEK_SET},
-    inode::{self, Access, GenericPermission, Uncounted},
-    stat::GetAttr,
+    inode::{self, attr::GetAttr, Access, GenericPermission, Uncounted},
     Inode,
 };
 

@@ -17,8 +17,7 @@ use kernel::{
     sync::Arc,
 };
 use kernel_ext::fs::{
-    inode::{mode, Got},
-    stat::Time,
+    inode::{attr::Time, mode, Got},
     Inode, InodeRef, SuperBlock,
 };
 

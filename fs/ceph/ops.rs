@@ -7,8 +7,11 @@
 use core::pin::Pin;
 use kernel::{prelude::*, str::CStr};
 use kernel_ext::fs::{
-    inode::{self, mode, Access, GenericPermission, New, Uncounted},
-    stat::{mask, GetAttr},
+    inode::{
+        self,
+        attr::{mask, GetAttr},
+        mode, Access, GenericPermission, New, Uncounted,
+    },
     Inode,
 };
 

@@ -18,8 +18,7 @@ use kernel_ext::{
     fs::{
         context::{self, Sget},
         param::{ParamSpec, ParamTable, Value},
-        stat::StatFs,
-        super_block::{self, flags, Locked},
+        super_block::{self, flags, Locked, StatFs},
         Dentry, FileSystem, Flags, FsContext, SuperBlock,
     },
     task, time,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The operations of inodes, as a trait and as a table.
 
-use super::inode::{Inode, Uncounted};
-use super::stat::{GetAttr, Stat};
-use super::{dentry, FileSystem};
+use super::attr::{GetAttr, Stat};
+use super::{Inode, Uncounted};
 use crate::bindings;
+use crate::fs::{dentry, FileSystem};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use kernel::error::from_result;

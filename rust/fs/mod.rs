@@ -43,11 +43,11 @@
 //! # Example
 //!
 //! A file system whose root has nothing in it. The modules have examples of their own;
-//! a whole one, with files, mounted and read, is in `rust/fs/test.rs`.
+//! a whole one, with files, mounted and read, is in `rust/fs/test/mod.rs`.
 //!
 //! ```
 //! use kernel_ext::fs::{
-//!     context, dentry, file, inode, param, stat, super_block, FileSystem, Flags, FsContext,
+//!     context, dentry, file, inode, param, super_block, FileSystem, Flags, FsContext,
 //!     Inode, Registration, SuperBlock,
 //! };
 //!
@@ -179,18 +179,13 @@ use kernel::str::CStr;
 
 pub mod context;
 pub mod dentry;
-mod dentry_ops;
 pub mod direct;
 pub mod file;
-mod gate;
 pub mod inode;
-mod inode_ops;
 pub mod netfs;
 pub mod param;
 mod registration;
-pub mod stat;
 pub mod super_block;
-mod super_ops;
 #[cfg(CONFIG_KUNIT = "y")]
 mod test;
 

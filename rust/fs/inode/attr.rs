@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What stat(2) and statfs(2) show.
+//! What stat(2) shows.
 //!
 //! ```
-//! use kernel_ext::fs::stat::{GetAttr, StatFs};
+//! use kernel_ext::fs::inode::attr::GetAttr;
 //! use kernel_ext::fs::FileSystem;
-//!
-//! fn statfs(stat: &mut StatFs, bytes: u64, free: u64) {
-//!     stat.set_block_size(4096, 4096)
-//!         .set_blocks(bytes / 4096, free / 4096, free / 4096)
-//!         .set_name_len(255);
-//! }
 //!
 //! fn getattr<T: FileSystem>(mut call: GetAttr<'_, T>) -> Result {
 //!     call.fill().set_block_size(1 << 22);
@@ -17,9 +11,9 @@
 //! }
 //! ```
 
-use super::inode::Inode;
-use super::FileSystem;
+use super::Inode;
 use crate::bindings;
+use crate::fs::FileSystem;
 use kernel::types::Opaque;
 
 /// A time since 1970.
@@ -33,7 +27,7 @@ pub struct Time {
 
 impl Time {
     #[inline]
-    pub(super) fn to_raw(self) -> bindings::timespec64 {
+    pub(in crate::fs) fn to_raw(self) -> bindings::timespec64 {
         bindings::timespec64 {
             tv_sec: self.sec,
             tv_nsec: self.nsec.min(999_999_999) as isize,
@@ -41,72 +35,11 @@ impl Time {
     }
 
     #[inline]
-    pub(super) fn from_raw(raw: &bindings::timespec64) -> Self {
+    pub(in crate::fs) fn from_raw(raw: &bindings::timespec64) -> Self {
         Time {
             sec: raw.tv_sec,
             nsec: raw.tv_nsec.clamp(0, 999_999_999) as u32,
         }
-    }
-}
-
-/// `struct kstatfs`, zeroed by the VFS.
-#[repr(transparent)]
-pub struct StatFs(Opaque<bindings::kstatfs>);
-
-impl StatFs {
-    /// # Safety
-    ///
-    /// `ptr` must be valid and not used by others for `'a`. (In the `bindings` of the
-    /// kernel crate the type is opaque, so it is another type of the same name.)
-    pub(super) unsafe fn from_raw<'a, X>(ptr: *mut X) -> &'a mut Self {
-        // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
-        unsafe { &mut *ptr.cast() }
-    }
-
-    fn raw(&mut self) -> &mut bindings::kstatfs {
-        // SAFETY: The VFS has initialised it, and we have it alone.
-        unsafe { &mut *self.0.get() }
-    }
-
-    /// Sets the magic number.
-    pub fn set_type(&mut self, magic: i64) -> &mut Self {
-        self.raw().f_type = magic as isize;
-        self
-    }
-
-    /// Sets the block size and the fragment size, in bytes.
-    pub fn set_block_size(&mut self, block: u32, fragment: u32) -> &mut Self {
-        self.raw().f_bsize = block as isize;
-        self.raw().f_frsize = fragment as isize;
-        self
-    }
-
-    /// Sets the numbers of all, free and available blocks, in fragments.
-    pub fn set_blocks(&mut self, all: u64, free: u64, available: u64) -> &mut Self {
-        let raw = self.raw();
-        raw.f_blocks = all;
-        raw.f_bfree = free;
-        raw.f_bavail = available;
-        self
-    }
-
-    /// Sets the numbers of all and free inodes.
-    pub fn set_files(&mut self, all: u64, free: u64) -> &mut Self {
-        self.raw().f_files = all;
-        self.raw().f_ffree = free;
-        self
-    }
-
-    /// Sets the longest name, in bytes.
-    pub fn set_name_len(&mut self, len: u32) -> &mut Self {
-        self.raw().f_namelen = len as isize;
-        self
-    }
-
-    /// Sets the id of the file system.
-    pub fn set_fsid(&mut self, id: u64) -> &mut Self {
-        self.raw().f_fsid.val = [id as u32 as i32, (id >> 32) as u32 as i32];
-        self
     }
 }
 
@@ -155,7 +88,7 @@ impl Stat {
     /// # Safety
     ///
     /// `ptr` must be valid and not used by others for `'a`.
-    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::kstat) -> &'a mut Self {
+    pub(in crate::fs) unsafe fn from_raw<'a>(ptr: *mut bindings::kstat) -> &'a mut Self {
         // SAFETY: The caller says that `ptr` is valid for `'a`; the layout is transparent.
         unsafe { &mut *ptr.cast() }
     }
@@ -219,9 +152,9 @@ impl Stat {
 
 /// A call of `getattr`.
 pub struct GetAttr<'a, T: FileSystem> {
-    pub(super) idmap: *mut bindings::mnt_idmap,
-    pub(super) inode: &'a Inode<T>,
-    pub(super) stat: &'a mut Stat,
+    pub(in crate::fs) idmap: *mut bindings::mnt_idmap,
+    pub(in crate::fs) inode: &'a Inode<T>,
+    pub(in crate::fs) stat: &'a mut Stat,
     /// Which fields are asked for.
     pub request_mask: u32,
     /// [`mask::AT_DONT_SYNC`] and so on.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The operations of super blocks, as a trait and as a table.
 
-use super::stat::StatFs;
-use super::{inode, Dentry, FileSystem, SuperBlock};
+use super::{StatFs, SuperBlock};
 use crate::bindings;
+use crate::fs::{inode, Dentry, FileSystem};
 use core::marker::PhantomData;
 use kernel::error::from_result;
 use kernel::ffi::c_int;

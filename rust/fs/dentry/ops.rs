@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The operations of dentries, as a trait and as a table.
 
-use super::dentry::{DentryData, LookupFlags, Memory, Uncounted};
-use super::inode::{self, Inode};
-use super::{Dentry, FileSystem};
+use super::{Dentry, DentryData, LookupFlags, Memory, Uncounted};
 use crate::bindings;
+use crate::fs::inode::{self, Inode};
+use crate::fs::FileSystem;
 use crate::pin_init::init_at;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -58,7 +58,7 @@ pub trait Operations: Sized {
 }
 
 /// The table of `O`.
-pub(super) const fn table<O: Operations>() -> &'static bindings::dentry_operations {
+pub(in crate::fs) const fn table<O: Operations>() -> &'static bindings::dentry_operations {
     &Vtable::<O>::TABLE
 }
 

@@ -5,11 +5,11 @@
 use super::context::{self, FsContext, Sget};
 use super::dentry::{self, Child, DentryData, LookupFlags};
 use super::file::{self, DirContext, EntryType, OpenFile, Opening, ReadIter, SpliceRead};
+use super::inode::attr::{GetAttr, Time};
 use super::inode::{self, Access, GenericPermission, Got, Inode, InodeData, InodeRef};
 use super::netfs::{self, ReadToken, Subrequest};
 use super::param::{EnumTable, Named, ParamSpec, ParamTable, Value};
-use super::stat::{GetAttr, StatFs, Time};
-use super::super_block::{self, Locked};
+use super::super_block::{self, Locked, StatFs};
 use super::{direct, Dentry, FileSystem, Flags, Registration, SuperBlock};
 use crate::iov::IovDest;
 use core::ptr;

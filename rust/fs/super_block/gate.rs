@@ -13,12 +13,12 @@ use kernel::sync::{Arc, Completion};
 /// `refs` is one for the super block itself until `kill_sb`, and one for each
 /// counted reference.
 #[pin_data]
-pub(super) struct Gate {
+pub(in crate::fs) struct Gate {
     refs: Atomic<i64>,
     #[pin]
     idle: Completion,
     /// Set once, before there is a handle.
-    pub(super) sb: UnsafeCell<*mut bindings::super_block>,
+    pub(in crate::fs) sb: UnsafeCell<*mut bindings::super_block>,
 }
 
 // SAFETY: The pointer is only used by those who have entered.
@@ -28,7 +28,7 @@ unsafe impl Sync for Gate {}
 
 impl Gate {
     /// Open, for a super block that `sb` will be set to.
-    pub(super) fn new() -> Result<Arc<Self>> {
+    pub(in crate::fs) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 refs: Atomic::new(1),
@@ -40,12 +40,12 @@ impl Gate {
     }
 
     /// Counts one more, for a caller who has one already.
-    pub(super) fn get(&self) {
+    pub(in crate::fs) fn get(&self) {
         self.refs.fetch_add(1, ordering::Relaxed);
     }
 
     /// Counts one more unless the end has begun and all others are gone.
-    pub(super) fn try_get(&self) -> bool {
+    pub(in crate::fs) fn try_get(&self) -> bool {
         let mut now = self.refs.load(ordering::Relaxed);
         while now > 0 {
             match self.refs.cmpxchg(now, now + 1, ordering::Full) {
@@ -58,14 +58,14 @@ impl Gate {
 
     /// Counts one less. The super block, and what it has, may be gone after that. Any
     /// context.
-    pub(super) fn put(&self) {
+    pub(in crate::fs) fn put(&self) {
         if self.refs.fetch_sub(1, ordering::Full) == 1 {
             self.idle.complete_all();
         }
     }
 
     /// Gives up the super block's own one and waits for the others. Sleeps, uninterruptibly.
-    pub(super) fn close(&self) {
+    pub(in crate::fs) fn close(&self) {
         self.put();
         self.idle.wait_for_completion();
     }

@@ -22,7 +22,6 @@
 //! }
 //! ```
 
-pub use super::dentry_ops::Operations;
 use super::inode::{self, Inode, InodeRef};
 use super::{FileSystem, SuperBlock};
 use crate::bindings;
@@ -34,6 +33,11 @@ use kernel::error::from_err_ptr;
 use kernel::ffi::c_uint;
 use kernel::prelude::*;
 use kernel::types::Opaque;
+
+mod ops;
+
+pub(super) use ops::table;
+pub use ops::Operations;
 
 /// Data of a dentry.
 ///

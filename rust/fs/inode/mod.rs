@@ -46,8 +46,7 @@
 //! by [`Inode::set_owner`] and so on. The file system has to make sure, by a lock of its
 //! own, that they are changed by one task at a time, or a mixture may be seen.
 
-use super::stat::Time;
-use super::{file, inode_ops, netfs, FileSystem, SuperBlock};
+use super::{file, netfs, FileSystem, SuperBlock};
 use crate::bindings;
 use crate::pin_init::init_at;
 use core::cell::UnsafeCell;
@@ -55,10 +54,15 @@ use core::marker::PhantomData;
 use core::mem::{align_of, size_of, ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
-pub use inode_ops::{Access, GenericPermission, Operations};
 use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::prelude::*;
 use kernel::types::Opaque;
+
+pub mod attr;
+mod ops;
+
+use attr::Time;
+pub use ops::{Access, GenericPermission, Operations};
 
 /// Data of an inode.
 ///
@@ -703,7 +707,7 @@ impl<T: FileSystem> New<T> {
         // SAFETY: By the invariant nobody else uses these fields.
         unsafe {
             (*raw).i_mode = mode::DIRECTORY | bits & !mode::TYPE_MASK;
-            (*raw).i_op = inode_ops::table::<I>();
+            (*raw).i_op = ops::table::<I>();
             (*raw).__bindgen_anon_3.i_fop = file::table::<F>();
         }
     }
@@ -721,7 +725,7 @@ impl<T: FileSystem> New<T> {
         // yet.
         unsafe {
             (*raw).i_mode = mode::REGULAR | bits & !mode::TYPE_MASK;
-            (*raw).i_op = inode_ops::table::<I>();
+            (*raw).i_op = ops::table::<I>();
             (*raw).__bindgen_anon_3.i_fop = file::table::<F>();
             (*(*raw).i_mapping).a_ops = netfs::address_space_table();
             bindings::mapping_set_large_folios((*raw).i_mapping);
@@ -739,7 +743,7 @@ impl<T: FileSystem> New<T> {
         // SAFETY: By the invariant nobody else uses these fields.
         unsafe {
             (*raw).i_mode = mode::SYMLINK | bits & !mode::TYPE_MASK;
-            (*raw).i_op = inode_ops::table::<I>();
+            (*raw).i_op = ops::table::<I>();
         }
     }
 
@@ -760,7 +764,7 @@ impl<T: FileSystem> New<T> {
         let raw = self.as_ptr();
         // SAFETY: By the invariant nobody else uses these fields.
         unsafe {
-            (*raw).i_op = inode_ops::table::<I>();
+            (*raw).i_op = ops::table::<I>();
             bindings::init_special_inode(raw, mode, rdev);
         }
         Ok(())

@@ -45,10 +45,8 @@
 //! [`DentryRef`]: super::DentryRef
 
 use super::context::{FsContext, Sget};
-use super::gate::Gate;
 use super::inode::{self, Got, InodeRef};
-pub use super::super_ops::Operations;
-use super::{dentry, dentry_ops, registration, super_ops, Dentry, FileSystem};
+use super::{dentry, registration, Dentry, FileSystem};
 use crate::bindings;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -60,6 +58,14 @@ use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::sync::Arc;
 use kernel::types::Opaque;
+
+mod gate;
+mod ops;
+mod statfs;
+
+use gate::Gate;
+pub use ops::Operations;
+pub use statfs::StatFs;
 
 /// Flags of a super block.
 pub mod flags {
@@ -535,8 +541,8 @@ pub(super) fn sget<T: FileSystem>(
             (*sb).s_fs_info = inner.cast();
             bindings::vfs_super_init(
                 sb,
-                super_ops::table::<T::SuperOps>(),
-                dentry_ops::table::<T::DentryOps>(),
+                ops::table::<T::SuperOps>(),
+                dentry::table::<T::DentryOps>(),
             );
             (*sb).s_time_gran = 1;
             (*sb).s_maxbytes = bindings::MAX_LFS_FILESIZE;
