@@ -13,10 +13,10 @@ use kernel::prelude::*;
 ///
 /// * What `init` fails with.
 pub(crate) unsafe fn init_at<T, E>(init: impl PinInit<T, E>, slot: *mut T) -> Result<(), E> {
-    // SAFETY: That is what our caller promises.
     #[cfg(kernel_7_3)]
+    // SAFETY: That is what our caller promises.
     return unsafe { init.__init(slot) };
-    // SAFETY: As above; the method had another name before 7.3.
     #[cfg(not(kernel_7_3))]
+    // SAFETY: As above; the method had another name before 7.3.
     return unsafe { init.__pinned_init(slot) };
 }

@@ -188,6 +188,7 @@ mod registration;
 pub mod super_block;
 #[cfg(CONFIG_KUNIT = "y")]
 mod test;
+mod vm;
 
 pub use context::FsContext;
 pub use dentry::{Dentry, DentryRef};
