@@ -420,6 +420,21 @@ mod tests {
     }
 
     #[test]
+    fn splits_are_bounded_by_the_body() -> Result {
+        let mut e = Encoder::new();
+        samples::inode(&mut e, 7, 1)?;
+        // That many splits are 8 and 16 bytes, if 32 bits are all that counts.
+        for count in [2, 100, 1 << 29 | 1, 1 << 29 | 2, u32::MAX] {
+            let mut bytes = KVVec::new();
+            bytes.extend_from_slice(e.as_slice(), GFP_KERNEL)?;
+            let place = bytes.get_mut(6 + FIXED_SIZE..).ok_or(EINVAL)?;
+            *place.first_chunk_mut().ok_or(EINVAL)? = count.to_le_bytes();
+            assert!(InodeStat::decode(&mut Decoder::new(&bytes)).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_body_may_not_end_early() -> Result {
         let mut e = Encoder::new();
         // That has nothing but what is used.

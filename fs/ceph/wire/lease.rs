@@ -130,6 +130,17 @@ mod tests {
     }
 
     #[test]
+    fn a_grant_ends_where_it_says() -> Result {
+        for len in 0..10 {
+            let mut e = Encoder::new();
+            // More bytes follow, which are not the lease's.
+            e.u8(1)?.u8(1)?.u32(len)?.bytes(&[1; 64])?;
+            assert!(LeaseStat::decode(&mut Decoder::new(e.as_slice())).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
     fn both_versions_of_a_grant() -> Result {
         for (version, altname) in [(1, &b""[..]), (2, b"alt")] {
             let mut e = Encoder::new();

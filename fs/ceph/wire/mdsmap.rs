@@ -411,6 +411,42 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_longer_than_what_it_is_in() -> Result {
+        let good = sample(&[(0, 13, 0)], 19)?;
+        // Where max_mds is, the number of daemons, and the first one's body.
+        let (max_mds, count) = (6 + 32, 6 + 36);
+        let body = count + 4 + 8 + 6;
+        let put = |at: usize, value: u32| -> Result<KVVec<u8>> {
+            let mut bytes = KVVec::new();
+            bytes.extend_from_slice(&good, GFP_KERNEL)?;
+            let place = bytes.get_mut(at..).ok_or(EINVAL)?;
+            *place.first_chunk_mut().ok_or(EINVAL)? = value.to_le_bytes();
+            Ok(bytes)
+        };
+        let decode = |bytes: &[u8]| MdsMap::decode(&mut Decoder::new(bytes)).map(|map| map.max_mds);
+        assert_eq!(good.get(body + 8..body + 13), Some(&b"\x01\0\0\0a"[..]));
+        assert_eq!(decode(&put(max_mds, 9)?), Ok(9));
+        // A name that reaches to behind the daemon, the map, or the end of memory.
+        for name_len in [100, 1000, i32::MAX as u32, u32::MAX - 8, u32::MAX] {
+            assert!(decode(&put(body + 8, name_len)?).is_err());
+        }
+        // So many daemons are not there.
+        assert!(decode(&put(count, u32::MAX)?).is_err());
+        // Nothing is allocated for ranks that nobody holds.
+        assert_eq!(decode(&put(max_mds, u32::MAX)?), Ok(u32::MAX));
+        Ok(())
+    }
+
+    #[test]
+    fn ranks_are_bounded() -> Result {
+        for rank in [MAX_MDS as i32, i32::MAX] {
+            let bytes = sample(&[(rank, 13, 0)], 19)?;
+            assert!(MdsMap::decode(&mut Decoder::new(&bytes)).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
     fn one_rank_has_one_daemon() -> Result {
         let bytes = sample(&[(0, 13, 0), (0, 13, 0)], 19)?;
         assert!(MdsMap::decode(&mut Decoder::new(&bytes)).is_err());

@@ -224,7 +224,12 @@ impl<'a> ClientReply<'a> {
         let mut head = d.block::<15>()?;
         // The operation, as the server repeats it.
         head.skip(4)?;
-        let result = head.i32()?;
+        let result = match head.i32()? {
+            result @ -511..=0 => result,
+            // Beyond are numbers that mean something inside of the kernel alone, and
+            // nothing that succeeds is more than 0.
+            _ => EIO.to_errno(),
+        };
         // The server's version of the map, and whether a change is on disk.
         head.skip(5)?;
         let mut reply = Self {
@@ -393,6 +398,47 @@ mod tests {
             assert!(entries.next().is_some_and(|entry| entry.is_ok()));
             assert!(entries.next().is_some_and(|entry| entry.is_err()));
             assert!(entries.next().is_none());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn entries_are_bounded_by_the_message() -> Result {
+        let good = sample(3)?;
+        let flags = (ReplyDir::END | ReplyDir::COMPLETE).to_le_bytes();
+        let [low, high] = flags;
+        let head = [3, 0, 0, 0, low, high];
+        let at = good.windows(6).position(|w| w == head).ok_or(EINVAL)?;
+        for many in [1000, 1 << 24, i32::MAX as u32, u32::MAX] {
+            let mut bytes = KVVec::new();
+            bytes.extend_from_slice(&good, GFP_KERNEL)?;
+            let place = bytes.get_mut(at..).ok_or(EINVAL)?;
+            *place.first_chunk_mut().ok_or(EINVAL)? = u32::to_le_bytes(many);
+            assert!(ClientReply::decode(&bytes, Op::READDIR).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn results_are_errors_that_a_server_may_give() -> Result {
+        let good = sample(1)?;
+        let eio = EIO.to_errno();
+        for (sent, result) in [
+            (0, 0),
+            (-2, -2),
+            (-511, -511),
+            (1, eio),
+            (i32::MAX, eio),
+            (-512, eio),
+            (-4095, eio),
+            (-4096, eio),
+            (i32::MIN, eio),
+        ] {
+            let mut bytes = KVVec::new();
+            bytes.extend_from_slice(&good, GFP_KERNEL)?;
+            let place = bytes.get_mut(4..).ok_or(EINVAL)?;
+            *place.first_chunk_mut().ok_or(EINVAL)? = i32::to_le_bytes(sent);
+            assert_eq!(ClientReply::decode(&bytes, Op::READDIR)?.result, result);
         }
         Ok(())
     }

@@ -176,6 +176,30 @@ mod tests {
     }
 
     #[test]
+    fn numbers_do_not_overflow() -> Result {
+        let mut e = Encoder::new();
+        realm(&mut e, 1, &[5, 3])?;
+        let good = e.into_vec();
+        // In 32 bits the sum of the counts, or the bytes that they need, are few.
+        for (snaps, prior) in [
+            (u32::MAX, 1),
+            (1, u32::MAX),
+            (u32::MAX, 3),
+            (1 << 29, 0),
+            (1 << 29 | 2, 1),
+            (1 << 31, 1 << 31),
+        ] {
+            let mut bytes = KVVec::new();
+            bytes.extend_from_slice(&good, GFP_KERNEL)?;
+            let counts = bytes.get_mut(40..48).ok_or(EINVAL)?;
+            counts[..4].copy_from_slice(&snaps.to_le_bytes());
+            counts[4..].copy_from_slice(&prior.to_le_bytes());
+            assert!(SnapTrace::decode(&bytes).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_message_is_read() -> Result {
         let mut trace = Encoder::new();
         realm(&mut trace, 1, &[5])?;

@@ -429,3 +429,72 @@ impl ChooseArg {
         })
     }
 }
+
+#[kunit_tests(ceph_crush_map)]
+mod tests {
+    use super::*;
+    use crate::wire::encode::Encoder;
+
+    /// A map with two buckets, a place for one that is not there, and replacements for
+    /// each bucket index, with weights for so many items and ids for so many.
+    fn map(args: &[(u32, &[usize], usize)]) -> Result<CrushMap> {
+        let mut e = Encoder::new();
+        e.u32(MAGIC)?.u32(3)?.u32(0)?.i32(3)?;
+        for (id, items) in [(-1, &[-2][..]), (-2, &[0, 1, 2])] {
+            e.u32(5)?.i32(id)?.u16(1)?.u8(5)?.u8(0)?.u32(0)?;
+            e.length(items.len())?;
+            for item in items {
+                e.i32(*item)?;
+            }
+            for _ in items {
+                e.u32(0x10000)?;
+            }
+        }
+        e.u32(0)?;
+        // Names of types, of buckets, of rules.
+        e.bytes(&[0; 12])?;
+        // Tunables of all versions, no classes.
+        e.bytes(&[0; 12 + 4 + 1 + 1 + 4 + 1])?.bytes(&[0; 12])?;
+        e.u32(1)?.i64(-1)?.length(args.len())?;
+        for (bucket, weight_sets, ids) in args {
+            e.u32(*bucket)?.length(weight_sets.len())?;
+            for weights in *weight_sets {
+                e.length(*weights)?;
+                for _ in 0..*weights {
+                    e.u32(1)?;
+                }
+            }
+            e.length(*ids)?;
+            for _ in 0..*ids {
+                e.i32(7)?;
+            }
+        }
+        CrushMap::decode(e.as_slice())
+    }
+
+    #[test]
+    fn replacements_fit_their_bucket() -> Result {
+        let good = map(&[(0, &[1], 1), (1, &[3, 3], 0)])?;
+        let args = good.choose_args(4).ok_or(EINVAL)?;
+        let arg = args.of(good.bucket(-2).ok_or(EINVAL)?).ok_or(EINVAL)?;
+        assert_eq!(arg.weights(1).map(<[u32]>::len), Some(3));
+        let bad: [&[(u32, &[usize], usize)]; 9] = [
+            // Weights for fewer or more items than there are, in any of the sets.
+            &[(1, &[2], 0)],
+            &[(1, &[4], 0)],
+            &[(1, &[3, 2], 0)],
+            &[(1, &[3, 0], 0)],
+            &[(1, &[], 2)],
+            // Twice for one bucket.
+            &[(1, &[3], 0), (1, &[3], 0)],
+            // Of no bucket, and beyond all.
+            &[(2, &[1], 0)],
+            &[(2, &[], 1)],
+            &[(3, &[], 0)],
+        ];
+        for args in bad {
+            assert_eq!(map(args).err(), Some(ebadmsg()));
+        }
+        Ok(())
+    }
+}

@@ -500,6 +500,41 @@ mod tests {
     }
 
     #[test]
+    fn a_redirect_ends_where_it_says() -> Result {
+        let decode = |locator: &[u8], object: Option<u32>| -> Result<i64> {
+            let mut e = Encoder::new();
+            e.versioned(1, 1, |e| {
+                e.u8(6)?.u8(3)?.blob(locator)?;
+                if let Some(len) = object {
+                    e.u32(len)?;
+                }
+                Ok(())
+            })?;
+            // What follows is not the redirect's.
+            e.bytes(&[0; 64])?;
+            decode_redirect(&mut Decoder::new(e.as_slice()), b"ns")
+        };
+        let mut e = Encoder::new();
+        e.i64(5)?.i32(-1)?.blob(b"")?.blob(b"ns")?.i64(-1)?;
+        let locator = e.into_vec();
+        assert_eq!(decode(&locator, Some(0)), Ok(5));
+        assert!(decode(&locator, None).is_err());
+        assert!(decode(&locator, Some(u32::MAX)).is_err());
+        for len in 0..locator.len() {
+            assert!(decode(locator.get(..len).ok_or(EINVAL)?, Some(0)).is_err());
+        }
+        // A key, then a namespace, longer than the locator.
+        for at in [12, 16] {
+            let mut bad = KVVec::new();
+            bad.extend_from_slice(&locator, GFP_KERNEL)?;
+            let place = bad.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
+            *place.ok_or(EINVAL)? = u32::MAX.to_le_bytes();
+            assert!(decode(&bad, Some(0)).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
     fn maps() -> Result {
         let mut e = Encoder::new();
         e.bytes(&[1; 16])?.u32(1)?.u32(8)?.blob(b"inc")?;
