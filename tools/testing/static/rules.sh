@@ -21,6 +21,11 @@ ceph=$(grep -rniE 'ceph|\b(mds|osd|monc|mdsc|osdc)\b' rust --include='*.rs' --in
 	grep -vE '^rust/exports.c:|knows of Ceph' || true)
 [ -z "$ceph" ] || bad "Ceph in rust/:"$'\n'"$ceph"
 
+# Of the kernel's series only rust/ knows, and only of those that there are.
+series=$(grep -rnE 'kernel_[0-9]+_[0-9]+' rust net fs --include='*.rs' |
+	grep -vE "^rust/[^:]+:.*\bkernel_($(all_series | tr . _ | paste -sd'|'))\b" || true)
+[ -z "$series" ] || bad "a series of the kernel outside rust/, or that rust/series does not have:"$'\n'"$series"
+
 # The pure crates use nothing of the kernel crate but what the host has too.
 pure=$(grep -rnE 'kernel_ext|kernel::(sync::[^A]|workqueue|bindings|task|fs|time|net|page|device)\b' \
 	net/ceph/wire net/ceph/machine net/ceph/crush fs/ceph/wire fs/ceph/machine 2>/dev/null || true)
