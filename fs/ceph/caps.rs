@@ -50,7 +50,7 @@ pub(crate) use pages::Doubts;
 use crate::{
     debugfs::CAPS_WAIT,
     fill,
-    fs_client::{FsClient, Subject},
+    fs_client::{FsClient, RequestTarget},
     inode::{has_pages, InodeInfo, Session, SessionRef, State, StateGuard},
     mds_client::{OwnedPath, FROM_MDS},
     super_block::CephFs,
@@ -710,7 +710,7 @@ impl FsClient {
                 mask: Caps::NONE,
             },
             OwnedPath::inode(inode.key().ino),
-            Subject::inode(inode),
+            RequestTarget::inode(inode),
         )?;
         Ok(())
     }

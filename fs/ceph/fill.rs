@@ -37,7 +37,7 @@ use ceph_proto::{errno::estale, wire::types::Timespec};
 
 use crate::{
     dentry::{Grant, Told},
-    fs_client::{FsClient, Subject},
+    fs_client::{FsClient, RequestTarget},
     inode::{has_pages, Session, State},
     mds_client::Spec,
     super_block::CephFs,
@@ -284,13 +284,13 @@ fn block_bits(stat: &InodeStat<'_>) -> u8 {
 const USUAL_NAME: usize = 16;
 
 /// What names of a directory have in common that a reply tells of, as things are now.
-fn told(session: &Arc<Session>, spec: &Spec<Subject>, dir: &Inode<CephFs>) -> Told {
+fn told(session: &Arc<Session>, spec: &Spec<RequestTarget>, dir: &Inode<CephFs>) -> Told {
     let (gen, _) = session.cap_validity();
     Told {
         session: session.clone(),
         gen,
         revokes: session.data.revokes(),
-        asked: spec.subject.started,
+        asked: spec.target.started,
         dir_gen: dir.data().shared_gen(),
     }
 }
@@ -300,7 +300,7 @@ impl FsClient {
     pub(crate) fn fill_reply(
         &self,
         session: &Arc<Session>,
-        spec: &Spec<Subject>,
+        spec: &Spec<RequestTarget>,
         reply: &ClientReply<'_>,
     ) -> Result<Filled> {
         if !reply.snap_trace.is_empty() {
@@ -322,7 +322,7 @@ impl FsClient {
         match &reply.extra {
             Extra::Dir(listed) => {
                 // The target of READDIR is the directory itself.
-                let dir = filled.target.as_ref().or(spec.subject.inode.as_ref());
+                let dir = filled.target.as_ref().or(spec.target.inode.as_ref());
                 if let Some(dir) = dir.cloned() {
                     filled.listed = Some(self.fill_listed(sb, session, spec, &dir, listed)?);
                 }
@@ -343,7 +343,7 @@ impl FsClient {
         &self,
         sb: &SuperBlock<CephFs>,
         session: &Arc<Session>,
-        spec: &Spec<Subject>,
+        spec: &Spec<RequestTarget>,
         dir: &Inode<CephFs>,
         listed: &ReplyDir<'_>,
     ) -> Result<Listed> {

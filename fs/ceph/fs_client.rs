@@ -24,7 +24,7 @@ use ceph_core::{
     messenger::{Incoming, Parts},
 };
 use ceph_fs_proto::{
-    machine::{caps::Issuer, route::Clues},
+    machine::{caps::Issuer, route::RankHints},
     mount::options::MountOptions,
     wire::{
         cap_bits::Caps,
@@ -45,7 +45,7 @@ use crate::{
 };
 
 /// What a request is about, for choosing a rank and taking in the reply.
-pub(crate) struct Subject {
+pub(crate) struct RequestTarget {
     /// The inode, or the directory of the name.
     pub(crate) inode: Option<InodeRef<CephFs>>,
     /// The fragment of the directory.
@@ -54,7 +54,7 @@ pub(crate) struct Subject {
     pub(crate) started: Jiffies,
 }
 
-impl Default for Subject {
+impl Default for RequestTarget {
     fn default() -> Self {
         Self {
             inode: None,
@@ -64,7 +64,7 @@ impl Default for Subject {
     }
 }
 
-impl Subject {
+impl RequestTarget {
     /// About an inode.
     pub(crate) fn inode(inode: &Inode<CephFs>) -> Self {
         Self {
@@ -214,7 +214,7 @@ impl FsClient {
         op: Op,
         args: Args,
         path: OwnedPath,
-        subject: Subject,
+        target: RequestTarget,
     ) -> Result<Filled> {
         let reply: Reply<Filled> = self.mdsc.do_request(Spec {
             op,
@@ -223,7 +223,7 @@ impl FsClient {
             path2: OwnedPath::default(),
             want_dentry: false,
             caller: Self::caller()?,
-            subject,
+            target,
             timeout: None,
         })?;
         if reply.result < 0 {
@@ -244,7 +244,7 @@ impl FsClient {
             path2: OwnedPath::default(),
             want_dentry: true,
             caller: Self::caller()?,
-            subject: Subject::inode(dir),
+            target: RequestTarget::inode(dir),
             timeout: None,
         })?;
         match reply.result {
@@ -277,7 +277,7 @@ impl FsClient {
             path2: OwnedPath { ino: 0, path },
             want_dentry: false,
             caller: Self::caller()?,
-            subject: Subject::frag(dir, frag),
+            target: RequestTarget::frag(dir, frag),
             timeout: None,
         })?;
         if reply.result < 0 {
@@ -307,7 +307,7 @@ impl FsClient {
             Op::GETATTR,
             Args::Getattr { mask },
             OwnedPath::inode(inode.key().ino),
-            Subject::inode(inode),
+            RequestTarget::inode(inode),
         )?;
         Ok(())
     }
@@ -324,7 +324,7 @@ impl FsClient {
                 mask: Caps::STAT_INLINE_DATA,
             },
             OwnedPath::inode(ino),
-            Subject::inode(&inode),
+            RequestTarget::inode(&inode),
         )?;
         Ok(inode.data().has_inline_data().then_some(filled.value))
     }
@@ -346,7 +346,7 @@ impl FsClient {
 }
 
 impl MdsHooks for FsClient {
-    type Subject = Subject;
+    type RequestTarget = RequestTarget;
     type Filled = Filled;
     type SessionData = SessionCaps;
 
@@ -354,10 +354,10 @@ impl MdsHooks for FsClient {
         SessionCaps::new()
     }
 
-    fn clues(&self, spec: &Spec<Subject>) -> Clues {
-        let subject = &spec.subject;
-        let Some(inode) = &subject.inode else {
-            return Clues::default();
+    fn hints(&self, spec: &Spec<RequestTarget>) -> RankHints {
+        let target = &spec.target;
+        let Some(inode) = &target.inode else {
+            return RankHints::default();
         };
         let info = inode.data();
         let state = info.state();
@@ -369,14 +369,14 @@ impl MdsHooks for FsClient {
             let name = &spec.path1.path;
             let of_name = || state.frag_tree.choose(state.dir_hash.hash(name));
             let hashed = (!name.is_empty()).then(of_name);
-            let frag = subject.frag.or(hashed);
+            let frag = target.frag.or(hashed);
             let mut delegations = state.delegations.iter();
             delegations.find(|(of, _)| Some(*of) == frag)
         };
         let cap = state.caps.auth().or_else(|| state.caps.caps().next());
-        Clues {
-            told: None,
-            delegated: delegated.map(|(_, rank)| *rank),
+        RankHints {
+            resend: None,
+            frag_auth: delegated.map(|(_, rank)| *rank),
             issuer: cap.map(|cap| cap.issuer().rank()),
         }
     }
@@ -384,7 +384,7 @@ impl MdsHooks for FsClient {
     fn fill(
         &self,
         session: &Arc<Session>,
-        spec: &Spec<Subject>,
+        spec: &Spec<RequestTarget>,
         reply: &ClientReply<'_>,
     ) -> Result<Filled> {
         self.fill_reply(session, spec, reply)

@@ -43,7 +43,7 @@ use ceph_fs_proto::{
     machine::{
         caps::{CapSet, Change, Issuer, Mode},
         listing::Listing,
-        registry::Place,
+        registry::Slot,
     },
     wire::{
         cap_bits::Caps,
@@ -72,7 +72,7 @@ pub(crate) struct SessionRef {
     /// The session.
     pub session: Arc<Session>,
     /// The capability's place in the session's list.
-    pub place: Place,
+    pub place: Slot,
 }
 
 impl Issuer for SessionRef {

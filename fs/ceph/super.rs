@@ -339,7 +339,7 @@ impl Mount {
             path2: OwnedPath::default(),
             want_dentry: false,
             caller: Caller::default(),
-            subject: Default::default(),
+            target: Default::default(),
             timeout: fs
                 .client
                 .mount_timeout()

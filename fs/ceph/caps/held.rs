@@ -12,7 +12,7 @@ use kernel::{
 };
 
 use ceph_fs_proto::{
-    machine::registry::{Place, Registry},
+    machine::registry::{Registry, Slot},
     wire::client_caps::CapItem,
 };
 
@@ -67,16 +67,16 @@ impl SessionCaps {
         Ok(())
     }
 
-    pub(super) fn insert(&self, ino: u64) -> Option<Place> {
+    pub(super) fn insert(&self, ino: u64) -> Option<Slot> {
         self.list.lock().insert(ino)
     }
 
-    pub(super) fn remove(&self, place: Place) {
+    pub(super) fn remove(&self, place: Slot) {
         self.list.lock().remove(place);
     }
 
     /// Remembers that a capability is given back; whether a message is full.
-    pub(super) fn release(&self, place: Place, item: CapItem) -> bool {
+    pub(super) fn release(&self, place: Slot, item: CapItem) -> bool {
         let mut list = self.list.lock();
         list.release(place, item);
         list.pending() >= CapItem::PER_MESSAGE

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The capabilities of a session: those that are held, and those that were given back
-//! but of which the server was not told yet.
+//! The capabilities of a session: those that are issued, and the releases of those that
+//! were given back, until they are sent.
 //!
 //! Each has a slot in a table from when it comes until the server was told that it is gone.
 //! So to give one back takes no memory, which matters where inodes go because there is
@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!          insert          release             forget
-//!   Free ──────────▶ Held ──────────▶ Pending ──────────▶ Free
+//!   Free ──────────▶ Issued ────────▶ Pending ──────────▶ Free
 //!                      └──────────── remove ───────────────▲
 //! ```
 //!
@@ -29,17 +29,17 @@ const LOOK: u32 = 1024;
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
-enum Slot {
+enum Entry {
     Free { next: u32 },
-    Held { ino: u64 },
+    Issued { ino: u64 },
     Pending { item: CapItem, next: u32 },
 }
 
-type Page = KVec<Slot>;
+type Page = KVec<Entry>;
 
 /// Where a capability is in its session's [`Registry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(u32);
+pub struct Slot(u32);
 
 /// Room for more capabilities.
 pub struct Room {
@@ -55,7 +55,7 @@ pub struct Registry {
     used: u32,
     /// Of those, the first of the free ones.
     free: u32,
-    held: usize,
+    issued: usize,
     pending: usize,
     /// The oldest and the newest that is pending.
     ends: (u32, u32),
@@ -74,7 +74,7 @@ impl Registry {
             pages: KVVec::new(),
             used: 0,
             free: NONE,
-            held: 0,
+            issued: 0,
             pending: 0,
             ends: (NONE, NONE),
         }
@@ -93,7 +93,7 @@ impl Registry {
         (page < self.pages.len()).then_some(page)
     }
 
-    /// How many pages the table needs a place for that has none now; 0 if it has places
+    /// How many pages the table needs a slot for that has none now; 0 if it has places
     /// left. For [`Self::new_room`].
     pub fn wanted_table(&self) -> usize {
         if self.pages.len() < self.pages.capacity() {
@@ -142,19 +142,19 @@ impl Registry {
         }
     }
 
-    fn slot(&mut self, index: u32) -> Option<&mut Slot> {
+    fn slot(&mut self, index: u32) -> Option<&mut Entry> {
         let index = usize::try_from(index).ok()?;
         let page = self.pages.get_mut(index / SLOTS)?;
         page.get_mut(index % SLOTS)
     }
 
-    fn take_free(&mut self, new: Slot) -> Option<u32> {
+    fn take_free(&mut self, new: Entry) -> Option<u32> {
         let index = self.free;
         if index == NONE {
             return self.take_unused(new);
         }
         let slot = self.slot(index)?;
-        let Slot::Free { next } = *slot else {
+        let Entry::Free { next } = *slot else {
             return None;
         };
         *slot = new;
@@ -162,7 +162,7 @@ impl Registry {
         Some(index)
     }
 
-    fn take_unused(&mut self, new: Slot) -> Option<u32> {
+    fn take_unused(&mut self, new: Entry) -> Option<u32> {
         let page = self.unused_page()?;
         self.pages.get_mut(page)?.push_within_capacity(new).ok()?;
         let index = self.used;
@@ -173,51 +173,51 @@ impl Registry {
     fn set_free(&mut self, index: u32) {
         let next = self.free;
         if let Some(slot) = self.slot(index) {
-            *slot = Slot::Free { next };
+            *slot = Entry::Free { next };
             self.free = index;
         }
     }
 
     // ----- capabilities -----
 
-    /// How many are held.
+    /// How many are issued.
     pub const fn len(&self) -> usize {
-        self.held
+        self.issued
     }
 
-    /// Whether none is held.
+    /// Whether none is issued.
     pub const fn is_empty(&self) -> bool {
-        self.held == 0
+        self.issued == 0
     }
 
     /// Adds the capability of an inode. None if there is no room.
-    pub fn insert(&mut self, ino: u64) -> Option<Place> {
-        let index = self.take_free(Slot::Held { ino })?;
-        self.held = self.held.saturating_add(1);
-        Some(Place(index))
+    pub fn insert(&mut self, ino: u64) -> Option<Slot> {
+        let index = self.take_free(Entry::Issued { ino })?;
+        self.issued = self.issued.saturating_add(1);
+        Some(Slot(index))
     }
 
     /// A capability is gone, and the server knows.
-    pub fn remove(&mut self, place: Place) {
-        if let Some(Slot::Held { .. }) = self.slot(place.0) {
-            self.set_free(place.0);
-            self.held = self.held.saturating_sub(1);
+    pub fn remove(&mut self, slot: Slot) {
+        if let Some(Entry::Issued { .. }) = self.slot(slot.0) {
+            self.set_free(slot.0);
+            self.issued = self.issued.saturating_sub(1);
         }
     }
 
     /// A capability is given back; the server is to be told.
-    pub fn release(&mut self, place: Place, item: CapItem) {
-        if let Some(slot @ Slot::Held { .. }) = self.slot(place.0) {
-            *slot = Slot::Pending { item, next: NONE };
-            self.held = self.held.saturating_sub(1);
-            self.append(place.0);
+    pub fn release(&mut self, slot: Slot, item: CapItem) {
+        if let Some(entry @ Entry::Issued { .. }) = self.slot(slot.0) {
+            *entry = Entry::Pending { item, next: NONE };
+            self.issued = self.issued.saturating_sub(1);
+            self.append(slot.0);
         }
     }
 
-    /// A capability that is not held is to be given back. Whether there was room.
+    /// A capability that is not issued here is to be given back. Whether there was room.
     #[must_use]
     pub fn release_unheld(&mut self, item: CapItem) -> bool {
-        let index = self.take_free(Slot::Pending { item, next: NONE });
+        let index = self.take_free(Entry::Pending { item, next: NONE });
         if let Some(index) = index {
             self.append(index);
         }
@@ -227,7 +227,7 @@ impl Registry {
     fn append(&mut self, index: u32) {
         let (oldest, newest) = self.ends;
         match self.slot(newest) {
-            Some(Slot::Pending { next, .. }) => {
+            Some(Entry::Pending { next, .. }) => {
                 *next = index;
                 self.ends = (oldest, index);
             }
@@ -236,7 +236,7 @@ impl Registry {
         self.pending = self.pending.saturating_add(1);
     }
 
-    /// Inode numbers of held capabilities, from the slot `from` on, until `inos` is full or
+    /// Inode numbers of issued capabilities, from the slot `from` on, until `inos` is full or
     /// some pages were looked at: how many there are, and where to go on.
     pub fn batch(&mut self, from: u32, inos: &mut [u64]) -> (usize, Option<u32>) {
         let mut at = from;
@@ -245,7 +245,7 @@ impl Registry {
             if at.wrapping_sub(from) >= LOOK {
                 return (len, Some(at));
             }
-            if let Slot::Held { ino } = *slot {
+            if let Entry::Issued { ino } = *slot {
                 let Some(out) = inos.get_mut(len) else {
                     return (len, Some(at));
                 };
@@ -269,7 +269,7 @@ impl Registry {
     pub fn peek(&mut self, items: &mut KVec<CapItem>) {
         let (mut at, _) = self.ends;
         while items.len() < items.capacity() {
-            let Some(Slot::Pending { item, next }) = self.slot(at).copied() else {
+            let Some(Entry::Pending { item, next }) = self.slot(at).copied() else {
                 break;
             };
             if items.push(item, GFP_KERNEL).is_err() {
@@ -283,7 +283,7 @@ impl Registry {
     pub fn forget(&mut self, count: usize) {
         for _ in 0..count {
             let (oldest, newest) = self.ends;
-            let Some(Slot::Pending { next, .. }) = self.slot(oldest).copied() else {
+            let Some(Entry::Pending { next, .. }) = self.slot(oldest).copied() else {
                 break;
             };
             self.ends = if next == NONE {
@@ -310,7 +310,7 @@ mod tests {
         }
     }
 
-    fn insert(registry: &mut Registry, ino: u64) -> Result<Place> {
+    fn insert(registry: &mut Registry, ino: u64) -> Result<Slot> {
         if !registry.has_room() {
             let room = Registry::new_room(registry.wanted_table())?;
             drop(registry.grow(room));
@@ -349,10 +349,10 @@ mod tests {
         }
         assert_eq!((registry.len(), registry.pages.len()), (1000, 8));
         assert!(inos(&mut registry)?.iter().copied().eq(0..1000));
-        for (ino, place) in places.iter().enumerate() {
+        for (ino, slot) in places.iter().enumerate() {
             if ino % 3 == 0 {
-                registry.remove(*place);
-                registry.remove(*place);
+                registry.remove(*slot);
+                registry.remove(*slot);
             }
         }
         assert_eq!(registry.len(), 666);
@@ -373,8 +373,8 @@ mod tests {
         for ino in 0..3000 {
             places.push(insert(&mut registry, ino)?, GFP_KERNEL)?;
         }
-        for place in places.iter().take(2500) {
-            registry.remove(*place);
+        for slot in places.iter().take(2500) {
+            registry.remove(*slot);
         }
         assert_eq!(registry.batch(0, &mut [0; 50]), (0, Some(LOOK)));
         assert!(inos(&mut registry)?.iter().copied().eq(2500..3000));
@@ -411,9 +411,9 @@ mod tests {
         }
         assert!(!registry.has_room());
         assert!(!registry.release_unheld(item(500)));
-        for (ino, place) in places.iter().enumerate().take(5) {
-            registry.release(*place, item(ino as u64));
-            registry.release(*place, item(ino as u64));
+        for (ino, slot) in places.iter().enumerate().take(5) {
+            registry.release(*slot, item(ino as u64));
+            registry.release(*slot, item(ino as u64));
         }
         assert_eq!((registry.len(), registry.pending()), (123, 5));
         assert_eq!(&pending(&mut registry, 3)?[..], &[0, 1, 2]);

@@ -6,16 +6,16 @@ use crate::wire::mdsmap::{MdsMap, MdsState};
 
 /// What is known of who serves a request; the first that leads anywhere counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Clues {
+pub struct RankHints {
     /// A server sent the request there, or its session is being opened for it.
-    pub told: Option<u32>,
+    pub resend: Option<u32>,
     /// A reply said that the fragment of the directory lives there.
-    pub delegated: Option<u32>,
+    pub frag_auth: Option<u32>,
     /// The session that issued the inode's capability.
     pub issuer: Option<u32>,
 }
 
-impl Clues {
+impl RankHints {
     /// The rank to ask now, or `None` if the request has to wait for another map.
     /// `random` gives any number.
     ///
@@ -25,10 +25,10 @@ impl Clues {
     pub fn choose(&self, map: &MdsMap, random: impl FnOnce() -> u32) -> Option<u32> {
         let active = |rank: &u32| map.state(*rank) >= MdsState::ACTIVE;
         let exists = |rank: &u32| map.get(*rank).is_some() || map.is_in(*rank);
-        if let Some(rank) = self.told.filter(exists) {
+        if let Some(rank) = self.resend.filter(exists) {
             return Some(rank).filter(active);
         }
-        if let Some(rank) = self.delegated.filter(active) {
+        if let Some(rank) = self.frag_auth.filter(active) {
             return Some(rank);
         }
         match self.issuer.filter(exists) {
@@ -54,35 +54,35 @@ mod tests {
     #[test]
     fn the_best_clue_counts() -> Result {
         let map = map(13)?;
-        let mut clues = Clues::default();
-        assert!(clues.choose(&map, || 0).is_some());
-        clues.issuer = Some(0);
-        assert_eq!(clues.choose(&map, || 1), Some(0));
-        clues.delegated = Some(1);
-        assert_eq!(clues.choose(&map, || 0), Some(1));
-        clues.told = Some(0);
-        assert_eq!(clues.choose(&map, || 1), Some(0));
+        let mut hints = RankHints::default();
+        assert!(hints.choose(&map, || 0).is_some());
+        hints.issuer = Some(0);
+        assert_eq!(hints.choose(&map, || 1), Some(0));
+        hints.frag_auth = Some(1);
+        assert_eq!(hints.choose(&map, || 0), Some(1));
+        hints.resend = Some(0);
+        assert_eq!(hints.choose(&map, || 1), Some(0));
         Ok(())
     }
 
     #[test]
     fn nobody_waits_for_a_rank_that_is_gone() -> Result {
         let map = map(0)?;
-        for clues in [
-            Clues {
-                delegated: Some(1),
-                ..Clues::default()
+        for hints in [
+            RankHints {
+                frag_auth: Some(1),
+                ..RankHints::default()
             },
-            Clues {
+            RankHints {
                 issuer: Some(1),
-                ..Clues::default()
+                ..RankHints::default()
             },
-            Clues {
-                told: Some(1),
-                ..Clues::default()
+            RankHints {
+                resend: Some(1),
+                ..RankHints::default()
             },
         ] {
-            assert_eq!(clues.choose(&map, || 0), Some(0));
+            assert_eq!(hints.choose(&map, || 0), Some(0));
         }
         Ok(())
     }
@@ -90,23 +90,23 @@ mod tests {
     #[test]
     fn a_rank_that_restarts_is_waited_for() -> Result {
         let map = map(10)?;
-        let told = Clues {
-            told: Some(1),
-            ..Clues::default()
+        let resend = RankHints {
+            resend: Some(1),
+            ..RankHints::default()
         };
-        assert_eq!(told.choose(&map, || 0), None);
-        let issued = Clues {
+        assert_eq!(resend.choose(&map, || 0), None);
+        let issued = RankHints {
             issuer: Some(1),
-            ..Clues::default()
+            ..RankHints::default()
         };
         assert_eq!(issued.choose(&map, || 0), None);
         // Whoever issued the capability knows better than an old delegation.
-        let delegated = Clues {
-            delegated: Some(1),
+        let moved = RankHints {
+            frag_auth: Some(1),
             issuer: Some(0),
-            ..Clues::default()
+            ..RankHints::default()
         };
-        assert_eq!(delegated.choose(&map, || 0), Some(0));
+        assert_eq!(moved.choose(&map, || 0), Some(0));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use kernel::{prelude::*, sync::Arc};
 
 use ceph_core::messenger::{Incoming, Parts};
-use ceph_fs_proto::{machine::route::Clues, wire::reply::ClientReply};
+use ceph_fs_proto::{machine::route::RankHints, wire::reply::ClientReply};
 
 use super::request::Spec;
 use super::session::Session;
@@ -19,7 +19,7 @@ use super::session::Session;
 pub(crate) trait MdsHooks: Send + Sync + Sized + 'static {
     /// What a request is about: references that choosing a rank and filling in the
     /// reply need.
-    type Subject: Send + Sync;
+    type RequestTarget: Send + Sync;
     /// What a reply leaves for the task that asked.
     type Filled: Send + Unpin;
     /// What the file system keeps for a session: its capabilities.
@@ -30,14 +30,14 @@ pub(crate) trait MdsHooks: Send + Sync + Sized + 'static {
 
     /// Says what is known of who serves a request. Called with the MDS client's state locked:
     /// it must not sleep nor call back.
-    fn clues(&self, spec: &Spec<Self::Subject>) -> Clues;
+    fn hints(&self, spec: &Spec<Self::RequestTarget>) -> RankHints;
 
     /// Takes in a reply: snap realms, inodes, capabilities. It never touches the
     /// dentry cache: that is for the task that asked.
     fn fill(
         &self,
         session: &Arc<Session<Self>>,
-        spec: &Spec<Self::Subject>,
+        spec: &Spec<Self::RequestTarget>,
         reply: &ClientReply<'_>,
     ) -> Result<Self::Filled>;
 

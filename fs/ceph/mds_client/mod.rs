@@ -31,7 +31,7 @@ use ceph_core::{
     messenger::{Connection, Message, Parts, Policy},
 };
 use ceph_fs_proto::{
-    machine::route::Clues,
+    machine::route::RankHints,
     wire::{
         mdsmap::MdsMap,
         msg::{CLIENT_REQUEST, CLIENT_SESSION},
@@ -330,7 +330,10 @@ impl<H: MdsHooks> MdsClient<H> {
     /// `EHOSTUNREACH` while mounting if no rank is active, `EACCES` if the server
     /// rejects the client, `EIO` after a forced unmount or for a corrupt reply,
     /// `ENOMEM`. An error of the server is in [`Reply::result`].
-    pub(crate) fn do_request(self: &Arc<Self>, spec: Spec<H::Subject>) -> Result<Reply<H::Filled>> {
+    pub(crate) fn do_request(
+        self: &Arc<Self>,
+        spec: Spec<H::RequestTarget>,
+    ) -> Result<Reply<H::Filled>> {
         let request = self.register(spec)?;
         self.advance(&request);
         match request.core.wait(&self.client.waits) {
@@ -339,7 +342,7 @@ impl<H: MdsHooks> MdsClient<H> {
         }
     }
 
-    fn register(&self, spec: Spec<H::Subject>) -> Result<Arc<Request<H>>> {
+    fn register(&self, spec: Spec<H::RequestTarget>) -> Result<Arc<Request<H>>> {
         let tid = self.last_tid.fetch_add(1, Relaxed).wrapping_add(1);
         let request = Request::new(tid, spec)?;
         let node = RBTreeNode::new(tid, request.clone(), GFP_KERNEL)?;
@@ -418,11 +421,11 @@ impl<H: MdsHooks> MdsClient<H> {
             return Next::Fail(ehostunreach());
         }
 
-        let clues = Clues {
-            told: request.progress.lock().resend_rank,
-            ..hooks.clues(&request.spec)
+        let hints = RankHints {
+            resend: request.progress.lock().resend_rank,
+            ..hooks.hints(&request.spec)
         };
-        let Some(rank) = clues.choose(map, random::u32) else {
+        let Some(rank) = hints.choose(map, random::u32) else {
             request.progress.lock().place = Place::WaitsForMap;
             return Next::Wait;
         };

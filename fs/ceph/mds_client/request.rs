@@ -86,7 +86,7 @@ pub(crate) struct Spec<S> {
     /// Who asks.
     pub caller: Caller,
     /// References for choosing a rank and filling in the reply.
-    pub subject: S,
+    pub target: S,
     /// Jiffies that it may take; `None` for as long as it needs.
     pub timeout: Option<Jiffies>,
 }
@@ -126,7 +126,7 @@ pub(super) struct Progress {
 #[pin_data]
 pub(crate) struct Request<H: MdsHooks> {
     /// What is asked.
-    pub spec: Spec<H::Subject>,
+    pub spec: Spec<H::RequestTarget>,
     /// When it was made.
     pub(super) stamp: Timespec,
     /// Leaf lock: nothing is called with it held.
@@ -137,7 +137,7 @@ pub(crate) struct Request<H: MdsHooks> {
 }
 
 impl<H: MdsHooks> Request<H> {
-    pub(super) fn new(tid: u64, spec: Spec<H::Subject>) -> Result<Arc<Self>> {
+    pub(super) fn new(tid: u64, spec: Spec<H::RequestTarget>) -> Result<Arc<Self>> {
         let (sec, nsec) = time::real_timespec();
         Arc::pin_init(
             try_pin_init!(Self {

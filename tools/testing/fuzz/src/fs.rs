@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Decoders of ceph.
 use crate::harness::{again, Events, Input};
-use ceph_fs_proto::machine::route::Clues;
+use ceph_fs_proto::machine::route::RankHints;
 use ceph_fs_proto::mount::options::{MountOptions, Value, SPECS};
 use ceph_fs_proto::mount::source::{canonical_path, Device, Source};
 use ceph_fs_proto::wire::client_caps::{CapOp, ClientCaps};
@@ -129,12 +129,12 @@ fn mdsmap_is_sane(map: &MdsMap, random: u32) {
     let _ = map.is_available();
     // Whatever is believed of who serves a request: who is asked is active.
     let believed = |shift: u32| Some((random >> shift) & 3).filter(|rank| *rank != 3);
-    let clues = Clues {
-        told: believed(0),
-        delegated: believed(2),
+    let hints = RankHints {
+        resend: believed(0),
+        frag_auth: believed(2),
         issuer: believed(4),
     };
-    if let Some(rank) = clues.choose(map, || random) {
+    if let Some(rank) = hints.choose(map, || random) {
         assert!(map.state(rank) >= MdsState::ACTIVE);
     }
 }

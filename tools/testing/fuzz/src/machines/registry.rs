@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The capabilities of a session: held, given back, told.
 use crate::harness::{run_events, Events};
-use ceph_fs_proto::machine::registry::{Place, Registry};
+use ceph_fs_proto::machine::registry::{Registry, Slot};
 use ceph_fs_proto::wire::client_caps::CapItem;
 use kernel::prelude::*;
 use std::{collections::VecDeque, vec::Vec};
@@ -13,7 +13,7 @@ fn item(ino: u64) -> CapItem {
     }
 }
 
-fn pick(held: &mut Vec<(Place, u64)>, detail: u8) -> Option<(Place, u64)> {
+fn pick(held: &mut Vec<(Slot, u64)>, detail: u8) -> Option<(Slot, u64)> {
     let at = usize::from(detail).checked_rem(held.len())?;
     Some(held.swap_remove(at))
 }
@@ -21,7 +21,7 @@ fn pick(held: &mut Vec<(Place, u64)>, detail: u8) -> Option<(Place, u64)> {
 pub(crate) fn registry(raw: &[u8]) {
     run_events(raw, |mut e: Events<'_>| {
         let mut registry = Registry::new();
-        let mut held: Vec<(Place, u64)> = Vec::new();
+        let mut held: Vec<(Slot, u64)> = Vec::new();
         let mut pending: VecDeque<u64> = VecDeque::new();
         let mut ino = 0;
         while e.more() {
@@ -38,20 +38,20 @@ pub(crate) fn registry(raw: &[u8]) {
                     for _ in 0..detail {
                         ino += 1;
                         let had_room = registry.has_room();
-                        let place = registry.insert(ino);
-                        assert_eq!(place.is_some(), had_room);
-                        held.extend(place.map(|place| (place, ino)));
+                        let slot = registry.insert(ino);
+                        assert_eq!(slot.is_some(), had_room);
+                        held.extend(slot.map(|slot| (slot, ino)));
                     }
                 }
                 2 => {
-                    if let Some((place, _)) = pick(&mut held, detail) {
-                        registry.remove(place);
+                    if let Some((slot, _)) = pick(&mut held, detail) {
+                        registry.remove(slot);
                         assert!(registry.has_room());
                     }
                 }
                 3 => {
-                    if let Some((place, ino)) = pick(&mut held, detail) {
-                        registry.release(place, item(ino));
+                    if let Some((slot, ino)) = pick(&mut held, detail) {
+                        registry.release(slot, item(ino));
                         pending.push_back(ino);
                     }
                 }
