@@ -34,6 +34,7 @@ module_params! {
 
 mod addr;
 mod caps;
+mod context;
 mod debugfs;
 mod dentry;
 mod dir;

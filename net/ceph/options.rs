@@ -206,7 +206,8 @@ impl Options {
             "mount_timeout" => self.mount_timeout = seconds(0)?,
             "osd_idle_ttl" => self.osd_idle_ttl = seconds(1)?,
             "osd_request_timeout" => self.osd_request_timeout = seconds(0)?,
-            "osdkeepalive" => self.osd_keepalive = seconds(1)?,
+            // The C client shows the second, which it does not read itself.
+            "osdkeepalive" | "osdkeepalivetimeout" => self.osd_keepalive = seconds(1)?,
             "name" => self.name = Some(copy(text()?)?),
             "fsid" => {
                 let fsid = Fsid::parse(text()?.as_bytes());
@@ -420,7 +421,6 @@ impl Options {
                 list.add(format_args!("{name}"))?;
             }
         }
-        // The C client shows one of them under a name that it does not read.
         for (name, value, default) in [
             ("mount_timeout", self.mount_timeout, MOUNT_TIMEOUT),
             ("osd_idle_ttl", self.osd_idle_ttl, OSD_IDLE_TTL),
@@ -513,12 +513,13 @@ mod tests {
             ("nocrc", None),
             ("abort_on_full", None),
             ("mount_timeout", Some("0x10")),
+            ("osdkeepalivetimeout", Some("7")),
         ] {
             assert_eq!(options.parse(name, value), Ok(()));
         }
         let text = shown(&options, true);
         let want: &[u8] = b"name=a\\040us\xc3\xa9r,secret=<hidden>,crush_location=host:h1|rack:r1,\
-            ms_mode=prefer-crc,nocrc,abort_on_full,mount_timeout=16";
+            ms_mode=prefer-crc,nocrc,abort_on_full,mount_timeout=16,osdkeepalive=7";
         assert_eq!(&text.0[..text.1], want);
         assert_eq!(shown(&Options::new(), true).1, 0);
     }

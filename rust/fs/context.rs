@@ -109,6 +109,12 @@ impl<T: FileSystem> FsContext<T> {
         EINVAL
     }
 
+    /// Whether it keeps messages for whoever mounts. If not, they go to the kernel's log.
+    pub fn has_log(&self) -> bool {
+        // SAFETY: The context is valid; the log is set before the first operation.
+        unsafe { !(*self.as_ptr()).log.log.is_null() }
+    }
+
     /// The source, if it has been given.
     pub fn source(&self) -> Option<&CStr> {
         // SAFETY: The context is valid, and only `parse_param` sets the source,

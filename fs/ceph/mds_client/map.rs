@@ -3,14 +3,14 @@
 use kernel::{prelude::*, sync::Arc};
 use kernel_ext::{pr_err_ratelimited, workqueue::DelayedTask};
 
-use ceph_core::{log::error, messenger::Incoming, mon_client::Sub};
+use ceph_core::{messenger::Incoming, mon_client::Sub};
 use ceph_fs_proto::wire::{
     fsmap_user::FsMapUser,
     mdsmap::{MdsMap, MdsState},
     msg::{FS_MAP_USER, MDS_MAP},
 };
 
-use super::{request::Place, session::SessionState, MdsClient, MdsHooks, Phase, Session};
+use super::{request::Place, session::SessionState, MdsClient, MdsHooks, Session};
 
 impl<H: MdsHooks> MdsClient<H> {
     /// Asks the monitors for the map of the file system, or for the list of file
@@ -43,6 +43,12 @@ impl<H: MdsHooks> MdsClient<H> {
         Ok(())
     }
 
+    /// The name of the file system, if the monitors do not list it to this client.
+    pub(crate) fn unknown_fs(&self) -> Option<&[u8]> {
+        let is_unknown = self.state.lock().map_error.is_some();
+        self.config.fs_name.as_deref().filter(|_| is_unknown)
+    }
+
     fn fs_map(self: &Arc<Self>, front: &[u8]) -> Result {
         let map = FsMapUser::decode(front)?;
         let monc = &self.client.monc;
@@ -57,17 +63,7 @@ impl<H: MdsHooks> MdsClient<H> {
                 monc.renew_subs();
             }
             None => {
-                let mounting = {
-                    let mut state = self.state.lock();
-                    state.map_error = Some(ENOENT);
-                    state.phase == Phase::Mounting
-                };
-                if mounting {
-                    error!(
-                        "the cluster has no file system named '{}'; see `ceph fs ls`\n",
-                        super::Text(name)
-                    );
-                }
+                self.state.lock().map_error = Some(ENOENT);
                 self.kick(|place| place == Place::WaitsForMap);
             }
         }

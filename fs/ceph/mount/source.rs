@@ -33,7 +33,7 @@ pub struct Source<'a> {
     pub device: Device<'a>,
     /// Path in the file system as it was given, with its leading slash; `None`
     /// means the root. Pass it through [`canonical_path`].
-    pub path: Option<&'a str>,
+    pub path: Option<&'a [u8]>,
 }
 
 /// Why a source was refused.
@@ -51,6 +51,8 @@ pub enum SourceError {
     NoFsName,
     /// New syntax without a name before `@`.
     NoName,
+    /// The part before the path is no text.
+    NotText,
 }
 
 impl fmt::Display for SourceError {
@@ -62,24 +64,28 @@ impl fmt::Display for SourceError {
             Self::BadFsid => "invalid fsid",
             Self::NoFsName => "missing file system name",
             Self::NoName => "missing entity name",
+            Self::NotText => "source is not UTF-8 before its path",
         })
     }
 }
 
 impl<'a> Source<'a> {
     /// Splits a source. A device that ends in `=` is of the new syntax, one that
-    /// ends in `:` of the old.
-    pub fn parse(text: &'a str) -> core::result::Result<Self, SourceError> {
-        if text.is_empty() {
+    /// ends in `:` of the old. The path is bytes, as all names are.
+    ///
+    /// # Errors
+    ///
+    /// See [`SourceError`].
+    pub fn parse(source: &'a [u8]) -> core::result::Result<Self, SourceError> {
+        if source.is_empty() {
             return Err(SourceError::Empty);
         }
-        let (device, path) = match text.find('/') {
-            Some(at) => match text.split_at_checked(at) {
-                Some((device, path)) => (device, Some(path)),
-                None => (text, None),
-            },
-            None => (text, None),
+        let slash = source.iter().position(|byte| *byte == b'/');
+        let (device, path) = match slash.and_then(|at| source.split_at_checked(at)) {
+            Some((device, path)) => (device, Some(path)),
+            None => (source, None),
         };
+        let device = core::str::from_utf8(device).map_err(|_| SourceError::NotText)?;
         let device = if let Some(device) = device.strip_suffix('=') {
             let (name, rest) = device.split_once('@').ok_or(SourceError::NoFsid)?;
             let (fsid, fs_name) = rest.split_once('.').ok_or(SourceError::NoFsName)?;
@@ -108,11 +114,16 @@ impl<'a> Source<'a> {
 }
 
 /// Squeezes repeated slashes and drops the trailing one: `//a///b/` is `/a/b`.
-pub fn canonical_path(path: &str) -> Result<KVec<u8>> {
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn canonical_path(path: &[u8]) -> Result<KVec<u8>> {
     let mut out = KVec::with_capacity(path.len(), GFP_KERNEL)?;
-    for part in path.split('/').filter(|part| !part.is_empty()) {
+    let parts = path.split(|byte| *byte == b'/');
+    for part in parts.filter(|part| !part.is_empty()) {
         out.push(b'/', GFP_KERNEL)?;
-        out.extend_from_slice(part.as_bytes(), GFP_KERNEL)?;
+        out.extend_from_slice(part, GFP_KERNEL)?;
     }
     if out.is_empty() {
         out.push(b'/', GFP_KERNEL)?;
@@ -128,13 +139,12 @@ mod tests {
 
     #[test]
     fn new_syntax() -> Result {
-        for (text, path) in [("", None), ("/", Some("/")), ("/a/b", Some("/a/b"))] {
+        for path in ["", "/", "/a/b"] {
             let mut bytes = KVec::new();
             bytes.extend_from_slice(NEW.as_bytes(), GFP_KERNEL)?;
-            bytes.extend_from_slice(text.as_bytes(), GFP_KERNEL)?;
-            let all = core::str::from_utf8(&bytes).map_err(|_| EINVAL)?;
-            let source = Source::parse(all).map_err(|_| EINVAL)?;
-            assert_eq!(source.path, path);
+            bytes.extend_from_slice(path.as_bytes(), GFP_KERNEL)?;
+            let source = Source::parse(&bytes).map_err(|_| EINVAL)?;
+            assert_eq!(source.path.unwrap_or_default(), path.as_bytes());
             match source.device {
                 Device::New { name, fs_name, .. } => {
                     assert_eq!((name, fs_name), ("user", "cephfs"))
@@ -147,14 +157,14 @@ mod tests {
 
     #[test]
     fn old_syntax() {
-        let source = Source::parse("10.0.0.1:6789,[::1]:3300:/a");
+        let source = Source::parse(b"10.0.0.1:6789,[::1]:3300:/a");
         assert_eq!(
             source,
             Ok(Source {
                 device: Device::Old {
                     monitors: "10.0.0.1:6789,[::1]:3300"
                 },
-                path: Some("/a"),
+                path: Some(b"/a"),
             })
         );
     }
@@ -177,8 +187,16 @@ mod tests {
                 SourceError::NoFsName,
             ),
         ] {
-            assert_eq!(Source::parse(text), Err(error));
+            assert_eq!(Source::parse(text.as_bytes()), Err(error));
         }
+        let not_text = Source::parse(b"h\xff:/");
+        assert_eq!(not_text, Err(SourceError::NotText));
+    }
+
+    #[test]
+    fn a_path_is_bytes() {
+        let source = Source::parse(b"10.0.0.1:/d\xe4\xff/x");
+        assert!(source.is_ok_and(|source| source.path == Some(b"/d\xe4\xff/x")));
     }
 
     #[test]
@@ -188,7 +206,7 @@ mod tests {
             ("///", "/"),
             ("//dir1////dir2///", "/dir1/dir2"),
         ] {
-            assert_eq!(&canonical_path(from)?[..], to.as_bytes());
+            assert_eq!(&canonical_path(from.as_bytes())?[..], to.as_bytes());
         }
         Ok(())
     }

@@ -128,7 +128,7 @@ pub const NOT_DECODERS: &[(&str, &str)] = &[
         "options::MountOptions::set_fs_name",
         "copies a name; called by set",
     ),
-    ("options::MountOptions::show", "shows"),
+    ("options::MountOptions::shown", "shows"),
     (
         "osdmap::OsdMap::pool_by_name",
         "looks up a name; called by the map's target",
