@@ -2,15 +2,24 @@
 //! The Ceph file system.
 #![forbid(unsafe_code)]
 
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use kernel_ext::{
     fs::Registration,
-    global::{Global, Guard},
+    global::Guard,
     module_params,
-    workqueue::{Flags, OwnedQueue},
+    workqueue::{
+        Flags,
+        OwnedQueue, //
+    },
 };
 
-use super_block::CephFs;
+use crate::{
+    fs_type::CephFs,
+    queue::QUEUE, //
+};
 
 module! {
     type: Ceph,
@@ -32,33 +41,27 @@ module_params! {
     bool enable_unsafe_idmap = false, 0o644, "allow idmapped mounts with MDSs that do not support them (default: off)";
 }
 
-mod addr;
 mod caps;
 mod context;
 mod debugfs;
-mod dentry;
 mod dir;
 mod file;
-mod fill;
 mod fs_client;
+mod fs_type;
 mod health;
 mod inode;
-mod lease;
+mod inode_types;
 mod mds_client;
-mod ops;
+mod mds_hooks;
+mod queue;
+mod quota;
 mod recovery;
 mod snap;
 #[path = "super.rs"]
 mod super_block;
+mod take_trace;
+mod trace;
 mod waiting;
-
-/// The queue of the periodic work of all mounts.
-static QUEUE: Global<Arc<OwnedQueue>> = Global::new();
-
-/// [`QUEUE`], which is there as long as the module.
-fn queue() -> Result<Arc<OwnedQueue>> {
-    QUEUE.get().ok_or(ENODEV)
-}
 
 /// What lives as long as the module; dropped in this order.
 struct Ceph {

@@ -51,8 +51,8 @@ use ceph_proto::{errno::ehostunreach, wire::types::Fsid};
 
 use crate::{
     fs_client::FsClient,
+    fs_type::{CephFs, MAGIC},
     mds_client::{Caller, Config, MdsClient, OwnedPath, Spec, Text},
-    super_block::{CephFs, MAGIC},
 };
 
 /// Least blocks of the page cache.
@@ -544,7 +544,7 @@ impl context::Operations for Mount {
             entity_id,
             root: copy(&self.path)?,
         };
-        let mdsc = MdsClient::new(client.clone(), config, crate::queue()?)?;
+        let mdsc = MdsClient::new(client.clone(), config, crate::queue::queue()?)?;
         let options = core::mem::take(&mut self.options);
         let fs = FsClient::new(client, mdsc, options, copy(&self.path)?, self.new_syntax)?;
         match fc.sget(fs, same)? {

@@ -8,17 +8,14 @@ use kernel::{
     str::{CStr, CString},
     sync::Arc,
 };
-use kernel_ext::debugfs::File;
 
 use ceph_core::log::show;
 use ceph_fs_proto::machine::caps::Issuer;
 
-use crate::fs_client::FsClient;
-
-/// The files, until dropped.
-pub(crate) struct Files {
-    _files: KVec<File>,
-}
+use crate::{
+    caps::refs::CAPS_WAIT,
+    fs_client::FsClient, //
+};
 
 /// Least number of capabilities that the C client keeps in reserve.
 const CAPS_MIN: u32 = 1024;
@@ -53,7 +50,6 @@ impl FsClient {
         add(c"health", FsClient::show_health)?;
         let target = CString::try_from_fmt(fmt!("../../bdi/{}", bdi))?;
         files.push(dir.symlink(c"bdi", &target)?, GFP_KERNEL)?;
-        let files = Files { _files: files };
         let old = self.debugfs.lock().replace(files);
         drop(old);
         Ok(())
@@ -111,7 +107,3 @@ impl FsClient {
         Ok(())
     }
 }
-
-/// What a task that waits for capabilities gives as its reason; the bits are the
-/// reason's id.
-pub(crate) const CAPS_WAIT: &str = "caps";

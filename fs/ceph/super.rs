@@ -11,20 +11,16 @@ use ceph_core::log::show;
 
 use crate::{
     context::Mount,
-    dentry::{DentryInfo, DentryOps},
+    dir::{dentry_ops::DentryOps, lease::DentryInfo},
     fs_client::FsClient,
-    inode::InodeInfo,
+    fs_type::{CephFs, MAGIC},
+    inode::info::InodeInfo,
 };
 
-/// `CEPH_SUPER_MAGIC` (include/uapi/linux/magic.h).
-pub(crate) const MAGIC: usize = 0x00c3_6400;
 /// Blocks of statfs are 4 MiB.
 const BLOCK_SHIFT: u32 = 22;
 /// Longest name.
 const NAME_MAX: u32 = 255;
-
-/// The file system type `ceph`.
-pub(crate) struct CephFs;
 
 impl FileSystem for CephFs {
     const NAME: &'static CStr = c"ceph";

@@ -22,7 +22,7 @@ use ceph_fs_proto::{
 };
 
 use crate::{
-    debugfs::CAPS_WAIT,
+    caps::refs::CAPS_WAIT,
     fs_client::FsClient,
     mds_client::{SessionState, Text, CLOSE_WAIT, FROM_MDS},
 };

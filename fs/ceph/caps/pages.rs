@@ -15,53 +15,26 @@
 use kernel::prelude::*;
 use kernel_ext::fs::Inode;
 
-use ceph_fs_proto::{machine::caps::Change, wire::cap_bits::Caps};
+use ceph_fs_proto::{
+    machine::caps::Change,
+    wire::cap_bits::Caps, //
+};
 
-use crate::{fs_client::FsClient, inode::has_pages, super_block::CephFs};
-
-/// Whether the page cache holds what may be old.
-pub(crate) struct Doubts {
-    raised: u64,
-    settled: u64,
-}
-
-impl Doubts {
-    pub(crate) const fn new() -> Self {
-        Self {
-            raised: 0,
-            settled: 0,
-        }
-    }
-
-    /// Whether there is a doubt that is not settled.
-    pub(crate) fn any(&self) -> bool {
-        self.settled < self.raised
-    }
-
-    pub(super) fn raise(&mut self) {
-        self.raised = self.raised.saturating_add(1);
-    }
-
-    /// What dropping all pages from now on will settle.
-    fn begin(&self) -> u64 {
-        self.raised
-    }
-
-    /// All pages were dropped since [`begin`](Self::begin).
-    fn settle(&mut self, begun: u64) {
-        self.settled = self.settled.max(begun);
-    }
-}
+use crate::{
+    fs_client::FsClient,
+    fs_type::CephFs,
+    inode::info::has_pages, //
+};
 
 /// Whether pages are of doubtful age after the change.
-pub(super) fn age(change: Change) -> bool {
+pub(crate) fn age(change: Change) -> bool {
     (change.gained() | change.lost()).intersects(Caps::FILE_CACHE)
 }
 
 impl FsClient {
     /// What follows for the inode from a change of what is issued that was taken
-    /// [note](super::note) of.
-    pub(super) fn changed(&self, inode: &Inode<CephFs>, change: Change) {
+    /// [note](crate::caps::add::note) of.
+    pub(crate) fn changed(&self, inode: &Inode<CephFs>, change: Change) {
         if age(change) {
             self.empty_cache(inode);
         }
@@ -71,21 +44,21 @@ impl FsClient {
     /// Drops all pages. Nobody uses them until then.
     pub(crate) fn drop_pages(&self, inode: &Inode<CephFs>) {
         if has_pages(inode) {
-            inode.data().state().doubts.raise();
+            inode.data().state().stale_pages.raise();
             self.empty_cache(inode);
         }
     }
 
     /// Settles the doubts, if there are any: at once if the pages can be dropped at once,
     /// otherwise by work.
-    pub(super) fn empty_cache(&self, inode: &Inode<CephFs>) {
+    pub(crate) fn empty_cache(&self, inode: &Inode<CephFs>) {
         let info = inode.data();
         let begun = {
             let state = info.state();
-            if !state.doubts.any() {
+            if !state.stale_pages.any() {
                 return;
             }
-            state.doubts.begin()
+            state.stale_pages.begin()
         };
         inode.invalidate_clean_pages();
         if !has_pages(inode) {
@@ -94,7 +67,7 @@ impl FsClient {
         let owned = inode.get();
         let work = move || {
             let fs = owned.super_block().data();
-            let begun = owned.data().state().doubts.begin();
+            let begun = owned.data().state().stale_pages.begin();
             // Waits for those that are being read, and unmaps those that are mapped.
             match owned.invalidate_pages() {
                 Ok(()) => fs.settle(&owned, begun),
@@ -111,7 +84,7 @@ impl FsClient {
         let info = inode.data();
         let awaited = {
             let mut state = info.state();
-            state.doubts.settle(begun);
+            state.stale_pages.settle(begun);
             !state.caps.revoking().is_empty()
         };
         if awaited {
@@ -133,7 +106,7 @@ impl FsClient {
     }
 
     /// Drops pages that were mapped without Fc some seconds ago.
-    pub(super) fn drop_unsure(&self, inode: &Inode<CephFs>) {
+    pub(crate) fn drop_unsure(&self, inode: &Inode<CephFs>) {
         let unsure = {
             let info = inode.data();
             let mut state = info.state();
@@ -142,26 +115,5 @@ impl FsClient {
         if unsure {
             self.drop_pages(inode);
         }
-    }
-}
-
-#[kunit_tests(ceph_caps_pages)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_doubt_that_is_raised_while_pages_are_dropped_stays() {
-        let mut doubts = Doubts::new();
-        assert!(!doubts.any());
-        doubts.raise();
-        let first = doubts.begin();
-        doubts.raise();
-        assert!(doubts.any());
-        let second = doubts.begin();
-        doubts.settle(first);
-        assert!(doubts.any());
-        doubts.settle(second);
-        doubts.settle(first);
-        assert!(!doubts.any());
     }
 }

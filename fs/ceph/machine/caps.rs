@@ -698,7 +698,7 @@ impl<S: Issuer> CapSet<S> {
 
     /// What the rank has to be told now, if anything: that a revoked bit is not in
     /// use any more, that more is wanted, or, with `all`, that less is wanted. When a
-    /// message says so, that is to be noted by [`told`](Self::told).
+    /// message says so, that is to be noted by [`note_sent`](Self::note_sent).
     pub fn due(&self, rank: u32, is_dir: bool, cached: bool, all: bool) -> Option<Update> {
         let wanted = self.wanted(is_dir);
         let mut used = self.used(cached);
@@ -738,7 +738,7 @@ impl<S: Issuer> CapSet<S> {
     }
 
     /// The rank was told what was [`due`](Self::due), with no change in between.
-    pub fn told(&mut self, rank: u32, update: &Update) {
+    pub fn note_sent(&mut self, rank: u32, update: &Update) {
         if let Some(cap) = self.get_mut(rank) {
             cap.issued = update.issued;
             cap.implemented = update.caps;

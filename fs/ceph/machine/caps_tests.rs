@@ -14,7 +14,7 @@ mod tests {
     /// Tells rank 0 what is due.
     fn check(set: &mut CapSet<From>, cached: bool, all: bool) -> Option<Update> {
         let update = set.due(0, false, cached, all)?;
-        set.told(0, &update);
+        set.note_sent(0, &update);
         Some(update)
     }
 

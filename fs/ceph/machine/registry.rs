@@ -216,7 +216,7 @@ impl Registry {
 
     /// A capability that is not issued here is to be given back. Whether there was room.
     #[must_use]
-    pub fn release_unheld(&mut self, item: CapItem) -> bool {
+    pub fn release_unknown(&mut self, item: CapItem) -> bool {
         let index = self.take_free(Entry::Pending { item, next: NONE });
         if let Some(index) = index {
             self.append(index);
@@ -410,7 +410,7 @@ mod tests {
             places.push(insert(&mut registry, ino)?, GFP_KERNEL)?;
         }
         assert!(!registry.has_room());
-        assert!(!registry.release_unheld(item(500)));
+        assert!(!registry.release_unknown(item(500)));
         for (ino, slot) in places.iter().enumerate().take(5) {
             registry.release(*slot, item(ino as u64));
             registry.release(*slot, item(ino as u64));
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(&pending(&mut registry, 3)?[..], &[0, 1, 2]);
         assert_eq!(&pending(&mut registry, 3)?[..], &[0, 1, 2]);
         registry.forget(2);
-        assert!(registry.release_unheld(item(500)));
+        assert!(registry.release_unknown(item(500)));
         assert_eq!(&pending(&mut registry, 9)?[..], &[2, 3, 4, 500]);
         registry.forget(100);
         assert_eq!((registry.pending(), registry.len()), (0, 123));

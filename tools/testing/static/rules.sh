@@ -35,6 +35,10 @@ pure=$(grep -rnE 'kernel_ext|kernel::(sync::[^A]|workqueue|bindings|task|fs|time
 lint=$(grep -rnE '(allow|expect)\(.*arithmetic_side_effects' net fs || true)
 [ -z "$lint" ] || bad "arithmetic_side_effects is lifted:"$'\n'"$lint"
 
+# No two files name each other.
+circles=$("$TESTING/static/circles.py" || true)
+[ -z "$circles" ] || bad "$circles"
+
 # Each file says its licence.
 while read -r f; do
 	head -n 2 "$f" | grep -q 'SPDX-License-Identifier: GPL-2.0' || bad "$f: no SPDX line"

@@ -58,7 +58,7 @@ pub(crate) fn registry(raw: &[u8]) {
                 4 => {
                     ino += 1;
                     let had_room = registry.has_room();
-                    assert_eq!(registry.release_unheld(item(ino)), had_room);
+                    assert_eq!(registry.release_unknown(item(ino)), had_room);
                     if had_room {
                         pending.push_back(ino);
                     }

@@ -6,25 +6,47 @@
 //! back with the answer.
 use kernel::{
     prelude::*,
-    sync::{atomic::Relaxed, Arc},
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    },
 };
 use kernel_ext::{
     fs::{
         direct,
         inode::Uncounted,
-        netfs::{self, Origin, ReadToken, Request, Subrequest},
+        netfs::{
+            self,
+            Origin,
+            ReadToken,
+            Request,
+            Subrequest, //
+        },
     },
-    iov::IovDest,
+    iov::IovDest, //
 };
 
 use ceph_core::{
-    osd_client::{Answer, ObjectName, ReadOp},
-    request::Callback,
+    osd_client::{
+        Answer,
+        ObjectName,
+        ReadOp, //
+    },
+    request::Callback, //
 };
-use ceph_fs_proto::{machine::striper, wire::cap_bits::Caps};
-use ceph_proto::errno::{eopnotsupp, eshutdown};
+use ceph_fs_proto::{
+    machine::striper,
+    wire::cap_bits::Caps, //
+};
+use ceph_proto::errno::{
+    eopnotsupp,
+    eshutdown, //
+};
 
-use crate::{fs_client::FsClient, super_block::CephFs};
+use crate::{
+    fs_client::FsClient,
+    fs_type::CephFs, //
+};
 
 /// The operations of files' data.
 pub(crate) struct Data;

@@ -7,20 +7,17 @@
 use kernel::{
     new_mutex,
     prelude::*,
-    rbtree::{RBTree, RBTreeNode},
-    sync::Mutex,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
+    sync::Mutex, //
 };
-use kernel_ext::pr_err_ratelimited;
 
-use ceph_core::messenger::Incoming;
 use ceph_fs_proto::wire::{
-    msg::Vino,
-    quota::ClientQuota,
     reconnect::RealmRecord,
-    snap::{ClientSnap, SnapOp, SnapTrace},
+    snap::SnapTrace, //
 };
-
-use crate::fs_client::FsClient;
 
 struct Realm {
     seq: u64,
@@ -194,7 +191,7 @@ impl SnapRealms {
         self.realms.lock().take_in(encoded)
     }
 
-    fn set_parent(&self, ino: u64, parent: u64) {
+    pub(crate) fn set_parent(&self, ino: u64, parent: u64) {
         self.realms.lock().set_parent(ino, parent);
     }
 
@@ -213,69 +210,26 @@ impl SnapRealms {
         Ok(records)
     }
 
-    fn are_many(&self) -> bool {
+    /// Whether it is time to look which are used.
+    pub(crate) fn are_many(&self) -> bool {
         let realms = self.realms.lock();
         realms.len > realms.enough
     }
-}
 
-impl FsClient {
-    /// Forgets realms that nothing belongs to, if there are many. Looks at all
-    /// capabilities then.
-    pub(crate) fn forget_realms(&self) {
-        if !self.realms.are_many() {
-            return;
-        }
-        self.realms.realms.lock().begin();
-        self.mdsc.for_each_session(|session| {
-            self.for_each_cap(session, |inode| {
-                let realm = inode.data().state().realm;
-                self.realms.realms.lock().mark(realm);
-                true
-            });
-        });
-        self.realms.realms.lock().end();
+    /// Begins to look which are used: all that are not [marked](Self::mark) until
+    /// [`Self::end_sweep`] count as unused.
+    pub(crate) fn begin_sweep(&self) {
+        self.realms.lock().begin();
     }
 
-    /// CLIENT_SNAP: snapshots came or went, or a realm was split.
-    pub(crate) fn snap_message(&self, msg: &Incoming) -> Result {
-        let snap = ClientSnap::decode(&msg.front)?;
-        if let Err(e) = self.realms.update(&snap.trace) {
-            pr_err_ratelimited!("cannot take in snap realms: {:?}\n", e);
-            return Err(e);
-        }
-        if snap.op != SnapOp::SPLIT {
-            return Ok(());
-        }
-        for ino in snap.split_realms.iter() {
-            self.realms.set_parent(ino, snap.split);
-        }
-        let Some(sb) = self.super_block() else {
-            return Ok(());
-        };
-        for ino in snap.split_inos.iter() {
-            if let Some(inode) = sb.find_inode(&Vino::head(ino)) {
-                inode.data().state().realm = snap.split;
-            }
-        }
-        Ok(())
+    /// Something belongs to the realm.
+    pub(crate) fn mark(&self, ino: u64) {
+        self.realms.lock().mark(ino);
     }
 
-    /// CLIENT_QUOTA: statistics of a directory changed.
-    pub(crate) fn quota_message(&self, msg: &Incoming) -> Result {
-        let quota = ClientQuota::decode(&msg.front)?;
-        let Some(sb) = self.super_block() else {
-            return Ok(());
-        };
-        if let Some(inode) = sb.find_inode(&Vino::head(quota.ino)) {
-            let info = inode.data();
-            let mut state = info.state();
-            state.dir.rbytes = quota.rbytes;
-            state.dir.rfiles = quota.rfiles;
-            state.dir.rsubdirs = quota.rsubdirs;
-            state.dir.rctime = quota.rctime;
-        }
-        Ok(())
+    /// Forgets what was unused for long enough.
+    pub(crate) fn end_sweep(&self) {
+        self.realms.lock().end();
     }
 }
 

@@ -1,19 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is known of a session's capabilities beside the inodes: which there are, which were
-//! given back, and which inodes are to be looked at later.
+//! The capabilities of a session: which there are, and which were given back.
 use kernel::{
-    alloc::flags::{GFP_ATOMIC, __GFP_NOWARN},
     new_mutex, new_spinlock,
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, Release},
-        Mutex, SpinLock,
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
+        Arc,
+        Mutex,
+        SpinLock, //
+    },
+};
+use kernel_ext::fs::InodeRef;
+
+use ceph_fs_proto::{
+    machine::registry::{
+        Registry,
+        Slot, //
+    },
+    wire::{
+        client_caps::CapItem,
+        msg::Vino, //
     },
 };
 
-use ceph_fs_proto::{
-    machine::registry::{Registry, Slot},
-    wire::client_caps::CapItem,
+use crate::{
+    fs_client::{
+        FsClient,
+        Session, //
+    },
+    fs_type::CephFs, //
 };
 
 /// The file system's part of a session: its capabilities.
@@ -21,10 +40,10 @@ use ceph_fs_proto::{
 pub(crate) struct SessionCaps {
     /// Leaf lock.
     #[pin]
-    pub(super) list: SpinLock<Registry>,
+    pub(crate) list: SpinLock<Registry>,
     /// See the module.
     #[pin]
-    pub(super) order: Mutex<()>,
+    pub(crate) order: Mutex<()>,
     /// How many leases on names were revoked.
     revokes: Atomic<u32>,
 }
@@ -53,7 +72,7 @@ impl SessionCaps {
     }
 
     /// Makes sure that there is room for one more, unless others take it.
-    pub(super) fn make_room(&self) -> Result {
+    pub(crate) fn make_room(&self) -> Result {
         let table = {
             let list = self.list.lock();
             if list.has_room() {
@@ -67,76 +86,70 @@ impl SessionCaps {
         Ok(())
     }
 
-    pub(super) fn insert(&self, ino: u64) -> Option<Slot> {
+    pub(crate) fn insert(&self, ino: u64) -> Option<Slot> {
         self.list.lock().insert(ino)
     }
 
-    pub(super) fn remove(&self, place: Slot) {
+    pub(crate) fn remove(&self, place: Slot) {
         self.list.lock().remove(place);
     }
 
     /// Remembers that a capability is given back; whether a message is full.
-    pub(super) fn release(&self, place: Slot, item: CapItem) -> bool {
+    pub(crate) fn release(&self, place: Slot, item: CapItem) -> bool {
         let mut list = self.list.lock();
         list.release(place, item);
         list.pending() >= CapItem::PER_MESSAGE
     }
 
-    /// As [`Self::release`], of one that is not held.
-    pub(super) fn release_unheld(&self, item: CapItem) -> Result {
+    /// As [`Self::release`], of one that is not known.
+    pub(crate) fn release_unknown(&self, item: CapItem) -> Result {
         loop {
             self.make_room()?;
-            if self.list.lock().release_unheld(item) {
+            if self.list.lock().release_unknown(item) {
                 return Ok(());
             }
         }
     }
 
     /// The inodes of up to 64 capabilities, and where to go on.
-    pub(super) fn batch(&self, from: u32) -> ([u64; 64], usize, Option<u32>) {
+    pub(crate) fn batch(&self, from: u32) -> ([u64; 64], usize, Option<u32>) {
         let mut inos = [0; 64];
         let (len, next) = self.list.lock().batch(from, &mut inos);
         (inos, len, next)
     }
 }
 
-/// Inodes whose capabilities are to be looked at in the next but one tick: what is
-/// closed is often opened again soon.
-#[pin_data]
-pub(crate) struct Delayed {
-    #[pin]
-    inos: SpinLock<(KVec<u64>, KVec<u64>)>,
-    /// There was no memory for something: all capabilities are to be looked at.
-    all: Atomic<u32>,
-}
-
-impl Delayed {
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            inos <- new_spinlock!((KVec::new(), KVec::new()), "ceph::Delayed::inos"),
-            all: Atomic::new(0),
-        })
-    }
-
-    pub(super) fn add(&self, ino: u64) {
-        // Many files are closed in a few seconds, perhaps: more than can be had at once.
-        let flags = GFP_ATOMIC | __GFP_NOWARN;
-        if self.inos.lock().0.push(ino, flags).is_err() {
-            self.add_all();
+impl FsClient {
+    /// Calls `f` for the inode of each capability of the session.
+    pub(crate) fn for_each_cap(
+        &self,
+        session: &Arc<Session>,
+        mut f: impl FnMut(InodeRef<CephFs>) -> bool,
+    ) {
+        let Some(sb) = self.super_block() else { return };
+        let mut from = 0;
+        loop {
+            let (inos, len, next) = session.data.batch(from);
+            for ino in inos.iter().take(len) {
+                let inode = sb.find_inode(&Vino::head(*ino));
+                if let Some(inode) = inode {
+                    if !f(inode) {
+                        return;
+                    }
+                }
+            }
+            match next {
+                Some(next) => from = next,
+                None => return,
+            }
         }
     }
 
-    pub(super) fn add_all(&self) {
-        self.all.store(1, Release);
-    }
-
-    pub(super) fn take(&self) -> KVec<u64> {
-        let mut inos = self.inos.lock();
-        let new = core::mem::take(&mut inos.0);
-        core::mem::replace(&mut inos.1, new)
-    }
-
-    pub(super) fn take_all(&self) -> bool {
-        self.all.xchg(0, Acquire) != 0
+    /// Wakes all who wait for capabilities of the session.
+    pub(crate) fn wake_session(&self, session: &Arc<Session>) {
+        self.for_each_cap(session, |inode| {
+            inode.data().changed.wake_all();
+            true
+        });
     }
 }

@@ -8,31 +8,38 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, Relaxed, Release},
-        Arc, SpinLock,
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        SpinLock, //
     },
-    time::Jiffies,
+    time::Jiffies, //
 };
 use kernel_ext::{
-    fs::{
-        dentry::{self, DentryData, LookupFlags, Uncounted},
-        inode, Dentry, Inode,
-    },
-    time,
+    fs::dentry::DentryData,
+    time, //
 };
 
-use ceph_fs_proto::wire::{cap_bits::Caps, lease::LeaseStat, msg::seq_newer};
+use ceph_fs_proto::wire::{
+    cap_bits::Caps,
+    lease::LeaseStat,
+    msg::seq_newer, //
+};
 
 use crate::{
-    inode::{InodeInfo, Session},
-    super_block::CephFs,
+    fs_client::Session,
+    inode::info::InodeInfo, //
 };
 
 /// What the names of one reply have in common. The task that asked puts it into the
 /// dentries ([`DentryInfo::learn`]).
 #[derive(Clone)]
-pub(crate) struct Told {
-    /// Who told.
+pub(crate) struct LeaseOrigin {
+    /// Who origin.
     pub(crate) session: Arc<Session>,
     /// The generation of its capabilities.
     pub(crate) gen: u32,
@@ -46,12 +53,12 @@ pub(crate) struct Told {
 
 /// A lease on a name, as a reply grants it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Grant {
+pub(crate) struct LeaseGrant {
     duration_ms: u32,
     seq: u32,
 }
 
-impl Grant {
+impl LeaseGrant {
     /// What a reply grants, if anything.
     pub(crate) fn new(stat: &LeaseStat) -> Option<Self> {
         (stat.is_valid() && stat.duration_ms > 0).then_some(Self {
@@ -67,10 +74,10 @@ struct Lease {
     gen: u32,
     seq: u32,
     until: Jiffies,
-    renewal: Renewal,
+    renewal: LeaseRenewal,
 }
 
-enum Renewal {
+enum LeaseRenewal {
     /// Not before this time.
     At(Jiffies),
     /// Asked for at this time.
@@ -84,14 +91,14 @@ impl Lease {
     }
 
     fn is_due(&self) -> bool {
-        matches!(self.renewal, Renewal::At(when) if time::reached(when))
+        matches!(self.renewal, LeaseRenewal::At(when) if time::reached(when))
     }
 
     /// It lasts so long from a time on.
     fn last(&mut self, from: Jiffies, duration_ms: u32) {
         let duration = time::msecs(u64::from(duration_ms));
         self.until = from.wrapping_add(duration);
-        self.renewal = Renewal::At(from.wrapping_add(duration / 2));
+        self.renewal = LeaseRenewal::At(from.wrapping_add(duration / 2));
     }
 }
 
@@ -121,19 +128,19 @@ impl DentryInfo {
     ///
     /// A lease that was revoked since the reply is not taken: the server sent the
     /// revocation after the reply, but it was handled before the dentry was found.
-    pub(crate) fn learn(&self, told: &Told, grant: Option<Grant>) {
-        self.set_dir_gen(told.dir_gen);
+    pub(crate) fn learn(&self, origin: &LeaseOrigin, grant: Option<LeaseGrant>) {
+        self.set_dir_gen(origin.dir_gen);
         let Some(grant) = grant else { return };
         let mut new = Lease {
-            session: told.session.clone(),
-            gen: told.gen,
+            session: origin.session.clone(),
+            gen: origin.gen,
             seq: grant.seq,
-            until: told.asked,
-            renewal: Renewal::At(told.asked),
+            until: origin.asked,
+            renewal: LeaseRenewal::At(origin.asked),
         };
-        new.last(told.asked, grant.duration_ms);
+        new.last(origin.asked, grant.duration_ms);
         let mut lease = self.lease.lock();
-        let good = told.session.data.revokes() == told.revokes;
+        let good = origin.session.data.revokes() == origin.revokes;
         let old = if good {
             self.leased.store(1, Relaxed);
             lease.replace(new)
@@ -156,7 +163,7 @@ impl DentryInfo {
     /// # Errors
     ///
     /// `EAGAIN` if a lease is good but should be renewed ([`Self::renew`]).
-    fn is_valid(&self, dir: &InodeInfo) -> Result<bool> {
+    pub(crate) fn is_valid(&self, dir: &InodeInfo) -> Result<bool> {
         // Fs first: where it is issued anew, the generation is raised before that.
         if dir.has_caps(Caps::FILE_SHARED) && self.dir_gen.load(Acquire) == dir.shared_gen() {
             return Ok(true);
@@ -172,13 +179,13 @@ impl DentryInfo {
     }
 
     /// Begins to renew the lease: whom to ask, and its version. None if it is not due.
-    fn renew(&self) -> Option<(Arc<Session>, u32)> {
+    pub(crate) fn renew(&self) -> Option<(Arc<Session>, u32)> {
         let mut lease = self.lease.lock();
         let lease = Option::as_mut(&mut lease)?;
         if !lease.is_good() || !lease.is_due() {
             return None;
         }
-        lease.renewal = Renewal::Asked(time::jiffies());
+        lease.renewal = LeaseRenewal::Asked(time::jiffies());
         Some((lease.session.clone(), lease.seq))
     }
 
@@ -190,7 +197,9 @@ impl DentryInfo {
         };
         let (gen, _) = session.cap_validity();
         match lease.renewal {
-            Renewal::Asked(from) if Arc::ptr_eq(&lease.session, session) && lease.gen == gen => {
+            LeaseRenewal::Asked(from)
+                if Arc::ptr_eq(&lease.session, session) && lease.gen == gen =>
+            {
                 lease.seq = seq;
                 lease.last(from, duration_ms);
             }
@@ -210,81 +219,8 @@ impl DentryInfo {
     }
 
     /// For `d_release`: what is kept until the end of RCU walks holds nothing.
-    fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let old = self.lease.lock().take();
         drop(old);
-    }
-}
-
-/// The operations of dentries.
-pub(crate) struct DentryOps;
-
-#[vtable]
-impl dentry::Operations for DentryOps {
-    type Fs = CephFs;
-
-    fn revalidate(
-        dir: &Inode<CephFs>,
-        name: &[u8],
-        dentry: &Dentry<CephFs>,
-        _flags: LookupFlags,
-    ) -> Result<bool> {
-        // A snapshot does not change.
-        if !dir.key().is_head() {
-            return Ok(true);
-        }
-        let fs = dir.super_block().data();
-        match dentry.data().is_valid(&dir.data()) {
-            Ok(true) => return Ok(true),
-            Ok(false) => {}
-            Err(_) => {
-                if let Some((session, seq)) = dentry.data().renew() {
-                    fs.renew_lease(&session, dir.key().ino, name, seq);
-                }
-                return Ok(true);
-            }
-        }
-        let filled = fs.lookup(dir, name)?;
-        let same = match (dentry.inode(), &filled.target) {
-            (Some(known), Some(found)) => known.key() == found.key(),
-            (None, None) => true,
-            _ => false,
-        };
-        if same {
-            if let Some((told, grant)) = &filled.name {
-                dentry.data().learn(told, *grant);
-            }
-        } else {
-            // The VFS drops the dentry, but not before others have looked for the name.
-            dir.data().clear_complete();
-        }
-        Ok(same)
-    }
-
-    fn revalidate_rcu(
-        dir: &inode::Uncounted<CephFs>,
-        _name: &[u8],
-        dentry: &Uncounted<CephFs>,
-        _flags: LookupFlags,
-    ) -> Result<bool> {
-        match dir.key().is_head() {
-            true => dentry.data().is_valid(&dir.data()).ok(),
-            false => Some(true),
-        }
-        .filter(|valid| *valid)
-        .ok_or(ECHILD)
-    }
-
-    fn prune(dentry: &Uncounted<CephFs>, parent: &Uncounted<CephFs>) {
-        if dentry.is_unhashed() || dentry.is_negative() {
-            return;
-        }
-        if let Some(dir) = parent.inode_uncounted() {
-            dir.data().clear_complete();
-        }
-    }
-
-    fn release(dentry: &Uncounted<CephFs>) {
-        dentry.data().forget();
     }
 }

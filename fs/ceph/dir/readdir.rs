@@ -7,84 +7,70 @@
 //! it went from the start to the end and nothing was dropped or changed meanwhile, all are
 //! there: then, as long as Fs is issued, readdir is served from memory, and of a name that is
 //! not in the dentry cache it is known that it does not exist
-//! ([`InodeInfo`](crate::inode::InodeInfo)). The positions are the same either way, so that a
+//! ([`InodeInfo`](crate::inode::info::InodeInfo)). The positions are the same either way, so that a
 //! reader does not notice when that begins or ends.
+use core::pin::Pin;
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc,
+        Mutex, //
+    },
 };
 use kernel_ext::fs::{
-    dentry::{Child, DirChildren, LookupFlags, Spliced, Unhashed},
-    file::{self, DirContext, EntryType, OpenFile, Opening, SEEK_CUR, SEEK_END, SEEK_SET},
-    inode::{self, attr::GetAttr, Access, GenericPermission, Uncounted},
-    Inode,
+    dentry::{
+        Child,
+        DirChildren, //
+    },
+    file::{
+        self,
+        DirContext,
+        EntryType,
+        OpenFile,
+        Opening,
+        SEEK_CUR,
+        SEEK_END,
+        SEEK_SET, //
+    },
+    Inode, //
 };
 
 use ceph_fs_proto::{
     machine::{
         caps::Mode,
-        listing::{Entry, Listing, Part, Position},
+        listing::{
+            Entry,
+            Listing,
+            Part,
+            Position, //
+        },
     },
-    wire::frag::Frag,
+    wire::{
+        frag::Frag,
+        request::{
+            Args,
+            Op, //
+        },
+    },
 };
+use ceph_proto::errno::eopnotsupp;
 
-use ceph_proto::errno::{enametoolong, eopnotsupp};
-
-use crate::{dentry::Told, fill::ListedInode, ops, super_block::CephFs};
-
-/// Longest name.
-const NAME_MAX: usize = 255;
-
-/// The operations of directories' inodes.
-pub(crate) struct DirOps;
-
-#[vtable]
-impl inode::Operations for DirOps {
-    type Fs = CephFs;
-
-    fn lookup<'a>(
-        dir: &Inode<CephFs>,
-        dentry: Unhashed<'a, CephFs>,
-        _flags: LookupFlags,
-    ) -> Result<Spliced<'a, CephFs>> {
-        let name = dentry.name();
-        if name.len() > NAME_MAX {
-            return Err(enametoolong());
-        }
-        let fs = dir.super_block().data();
-        let info = dir.data();
-        // Before: if Fs is lost and issued again in between, it must not count.
-        let shared_gen = info.shared_gen();
-        if fs.options.dcache && dir.key().is_head() && info.is_complete() {
-            let spliced = dentry.splice(None)?;
-            spliced.data().set_dir_gen(shared_gen);
-            return Ok(spliced);
-        }
-        let filled = fs.lookup(dir, name)?;
-        let spliced = dentry.splice(filled.target)?;
-        if let Some((told, grant)) = &filled.name {
-            spliced.data().learn(told, *grant);
-        }
-        Ok(spliced)
-    }
-
-    fn permission(inode: &Inode<CephFs>, _: Access, generic: GenericPermission<'_>) -> Result {
-        ops::permission(inode, &generic)
-    }
-
-    fn permission_rcu(
-        inode: &Uncounted<CephFs>,
-        _: Access,
-        generic: GenericPermission<'_>,
-    ) -> Result {
-        ops::permission_rcu(inode, &generic)
-    }
-
-    fn getattr(call: GetAttr<'_, CephFs>) -> Result {
-        ops::getattr(call)
-    }
-}
+use crate::{
+    dir::lease::LeaseOrigin,
+    fs_client::FsClient,
+    fs_type::CephFs,
+    inode::inode_ops,
+    mds_client::{
+        OwnedPath,
+        Spec, //
+    },
+    trace::{
+        ListedInode,
+        RequestTarget,
+        Trace, //
+    },
+};
 
 /// Where a reader of a directory is.
 struct Cursor {
@@ -125,11 +111,11 @@ impl Cursor {
     ) -> Result<Arc<Part>> {
         let fs = dir.super_block().data();
         let from_start = self.at <= Position::START;
-        let filled = match &self.after {
+        let trace = match &self.after {
             Some((name, _)) => fs.readdir(dir, self.frag, name, 0)?,
             None => fs.readdir(dir, self.frag, &[], self.at.hash())?,
         };
-        let mut listed = filled.listed.ok_or(EIO)?;
+        let mut listed = trace.listed.ok_or(EIO)?;
         if let Some((_, before)) = &self.after {
             listed.part.follow(*before);
         } else if from_start && listed.frag.is_leftmost() {
@@ -137,7 +123,7 @@ impl Cursor {
         }
         for (entry, inode) in listed.part.from(Position(0)).zip(listed.inodes) {
             match (
-                add_child(dir, children, &entry, inode, &listed.told),
+                add_child(dir, children, &entry, inode, &listed.origin),
                 &mut self.all,
             ) {
                 (Ok(dropped), Some((_, count))) => *count = count.wrapping_add(dropped),
@@ -198,7 +184,7 @@ impl Cursor {
         for entry in entries {
             ctx.set_pos(entry.at.0);
             let kind = EntryType::of_mode(entry.kind);
-            if !ctx.emit(entry.name, ops::shown_ino(entry.ino, ino32), kind) {
+            if !ctx.emit(entry.name, inode_ops::shown_ino(entry.ino, ino32), kind) {
                 self.at = entry.at;
                 return true;
             }
@@ -216,7 +202,7 @@ fn add_child(
     children: &DirChildren<'_, CephFs>,
     entry: &Entry<'_>,
     listed: ListedInode,
-    told: &Told,
+    origin: &LeaseOrigin,
 ) -> Result<u64> {
     let ListedInode {
         inode,
@@ -229,7 +215,7 @@ fn add_child(
         let added = children.with_child(entry.name, is_known, |child| {
             match child {
                 Child::InLookup(new) => {
-                    new.splice(inode.take())?.data().learn(told, grant);
+                    new.splice(inode.take())?.data().learn(origin, grant);
                 }
                 Child::Existing(dentry) => {
                     let same = match (dentry.inode(), &inode) {
@@ -241,7 +227,7 @@ fn add_child(
                         dentry.invalidate();
                         return Ok(false);
                     }
-                    dentry.data().learn(told, grant);
+                    dentry.data().learn(origin, grant);
                 }
             }
             Ok::<_, Error>(true)
@@ -271,10 +257,10 @@ pub(crate) struct DirFile {
 }
 
 /// The operations of open directories.
-pub(crate) struct FileOps;
+pub(crate) struct DirFileOps;
 
 #[vtable]
-impl file::Operations for FileOps {
+impl file::Operations for DirFileOps {
     type Fs = CephFs;
     type Data = Pin<KBox<DirFile>>;
 
@@ -346,5 +332,40 @@ impl file::Operations for FileOps {
             _ => return Err(EINVAL),
         }
         file.generic_llseek(offset, whence, i64::MAX, i64::MAX)
+    }
+}
+
+impl FsClient {
+    /// Lists a part of a fragment of a directory: what follows `last`, or, if that is
+    /// empty, what has at least the hash `offset_hash`.
+    pub(crate) fn readdir(
+        &self,
+        dir: &Inode<CephFs>,
+        frag: Frag,
+        last: &[u8],
+        offset_hash: u32,
+    ) -> Result<Trace> {
+        let mut path = KVec::new();
+        path.extend_from_slice(last, GFP_KERNEL)?;
+        let reply = self.mdsc.do_request(Spec {
+            op: Op::READDIR,
+            args: Args::Readdir {
+                frag,
+                max_entries: self.options.readdir_max_entries,
+                max_bytes: self.options.readdir_max_bytes,
+                flags: Args::READDIR_REPLY_BITFLAGS,
+                offset_hash,
+            },
+            path1: OwnedPath::inode(dir.key().ino),
+            path2: OwnedPath { ino: 0, path },
+            want_dentry: false,
+            caller: Self::caller()?,
+            target: RequestTarget::frag(dir, frag),
+            timeout: None,
+        })?;
+        if reply.result < 0 {
+            return Err(Error::from_errno(reply.result));
+        }
+        Ok(reply.filled)
     }
 }

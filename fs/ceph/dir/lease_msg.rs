@@ -1,15 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 //! CLIENT_LEASE: servers end leases on names, and let them last longer.
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use kernel_ext::pr_err_ratelimited;
 
-use ceph_core::messenger::{Incoming, Parts};
+use ceph_core::messenger::{
+    Incoming,
+    Parts, //
+};
 use ceph_fs_proto::wire::{
-    lease::{ClientLease, LeaseAction},
-    msg::{Vino, CLIENT_LEASE},
+    lease::{
+        ClientLease,
+        LeaseAction, //
+    },
+    msg::{
+        Vino,
+        CLIENT_LEASE, //
+    },
 };
 
-use crate::{fs_client::FsClient, inode::Session};
+use crate::fs_client::{
+    FsClient,
+    Session, //
+};
 
 fn send(session: &Session, lease: &ClientLease<'_>) -> Result {
     session.send_parts(Parts {

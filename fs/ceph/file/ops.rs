@@ -9,13 +9,27 @@
 //! locked that somebody may want back: the server may wait for that before it answers.
 use kernel::prelude::*;
 use kernel_ext::fs::{
-    file::{self, Fault, OpenFile, Opening, ReadIter, SpliceRead},
-    Inode,
+    file::{
+        self,
+        Fault,
+        OpenFile,
+        Opening,
+        ReadIter,
+        SpliceRead, //
+    },
+    Inode, //
 };
 
-use ceph_fs_proto::{machine::caps::Mode, wire::cap_bits::Caps};
+use ceph_fs_proto::{
+    machine::caps::Mode,
+    wire::cap_bits::Caps, //
+};
 
-use crate::{addr::Data, caps::CapRef, super_block::CephFs};
+use crate::{
+    caps::refs::CapRef,
+    file::read::Data,
+    fs_type::CephFs, //
+};
 
 /// The operations of open files.
 pub(crate) struct FileOps;
@@ -75,18 +89,18 @@ impl file::Operations for FileOps {
             }
         }
         let wait = !io.is_nowait();
-        let mut held = caps(inode, wait)?;
-        if !held.got().contains(Caps::FILE_CACHE) {
+        let mut cap_ref = caps(inode, wait)?;
+        if !cap_ref.got().contains(Caps::FILE_CACHE) {
             if !wait {
                 return Err(EAGAIN);
             }
             // Nothing may be held while a server is asked.
-            drop(held);
+            drop(cap_ref);
             let fs = inode.super_block().data();
             fs.getattr_always(inode, Caps::FILE_SHARED)?;
-            held = caps(inode, wait)?;
+            cap_ref = caps(inode, wait)?;
         }
-        if held.got().contains(Caps::FILE_CACHE) && !io.is_direct() {
+        if cap_ref.got().contains(Caps::FILE_CACHE) && !io.is_direct() {
             return io.buffered();
         }
         io.direct::<Data>(inode)
@@ -115,8 +129,8 @@ impl file::Operations for FileOps {
         }
         // The size is not asked for: that may bring Fc and take it away again, and all pages
         // with it, but a task may need two of them at once to get on.
-        let held = caps(inode, true)?;
-        if held.got().contains(Caps::FILE_CACHE) {
+        let cap_ref = caps(inode, true)?;
+        if cap_ref.got().contains(Caps::FILE_CACHE) {
             fault.from_page_cache();
             return Ok(());
         }

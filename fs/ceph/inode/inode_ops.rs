@@ -1,42 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Operations of inodes: which ones each type has, and what all types share.
+//! Operations of inodes: what all types share.
 //!
 //! What a server vouches for by a capability is told from memory; for the rest it is
 //! asked. In RCU walk nothing can be asked, so then the answer is `ECHILD` unless it is
 //! in memory.
 use core::pin::Pin;
-use kernel::{prelude::*, str::CStr};
+use kernel::{
+    prelude::*,
+    str::CStr, //
+};
 use kernel_ext::fs::{
     inode::{
         self,
-        attr::{mask, GetAttr},
-        mode, Access, GenericPermission, New, Uncounted,
+        attr::{
+            mask,
+            GetAttr, //
+        },
+        Access,
+        GenericPermission,
+        Uncounted, //
     },
-    Inode,
+    Inode, //
 };
 
 use ceph_fs_proto::wire::cap_bits::Caps;
 
-use crate::{addr::Data, dir, file::FileOps, fill::from_wire, super_block::CephFs};
+use crate::{
+    fs_type::CephFs,
+    inode::attrs::from_wire, //
+};
 
 /// Block size that stat(2) shows of a directory.
 const DIR_BLOCK_SIZE: u32 = 65536;
-
-/// Gives a new inode the operations of its type. `mode` is of the type too; `rdev` is a
-/// device as the kernel has it, which is what clients put on the wire too.
-///
-/// # Errors
-///
-/// `EINVAL` if there is no such type.
-pub(crate) fn init_inode(new: &mut New<CephFs>, mode: u16, rdev: u32) -> Result {
-    match mode & mode::TYPE_MASK {
-        mode::DIRECTORY => new.init_dir::<dir::DirOps, dir::FileOps>(mode),
-        mode::REGULAR => new.init_regular::<PlainOps, FileOps, Data>(mode),
-        mode::SYMLINK => new.init_symlink::<LinkOps>(mode),
-        _ => new.init_special::<PlainOps>(mode, rdev)?,
-    }
-    Ok(())
-}
 
 /// The inode number that user space sees.
 pub(crate) fn shown_ino(ino: u64, ino32: bool) -> u64 {
@@ -131,7 +126,7 @@ pub(crate) fn permission_rcu(inode: &Uncounted<CephFs>, generic: &GenericPermiss
 }
 
 /// Operations of files, and of what is only a name here: devices, pipes, sockets.
-struct PlainOps;
+pub(crate) struct PlainOps;
 
 #[vtable]
 impl inode::Operations for PlainOps {
@@ -155,7 +150,7 @@ impl inode::Operations for PlainOps {
 }
 
 /// Operations of symbolic links. The target never changes, and comes with the inode.
-struct LinkOps;
+pub(crate) struct LinkOps;
 
 #[vtable]
 impl inode::Operations for LinkOps {

@@ -21,50 +21,77 @@
 //! is *complete*: readdir is served from memory, and a name that is not in the dentry
 //! cache does not exist. It ends with Fs, and when a name is dropped from the dentry cache:
 //! both raise a count, which has to be the same in the end as when the listing began.
-use core::ops::{Deref, DerefMut};
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
 use kernel::{
     new_spinlock,
     prelude::*,
-    str::{CStr, CString},
-    sync::{
-        atomic::{Acquire, Atomic, Relaxed, Release},
-        lock::spinlock::SpinLockGuard,
-        Arc, SetOnce, SpinLock,
+    str::{
+        CStr,
+        CString, //
     },
-    time::Jiffies,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        lock::spinlock::SpinLockGuard,
+        Arc,
+        SetOnce,
+        SpinLock, //
+    },
+    time::Jiffies, //
 };
 use kernel_ext::{
-    fs::inode::{InodeData, Uncounted},
-    new_wait_queue, time,
-    wait::WaitQueue,
+    fs::inode::{
+        mode,
+        InodeData,
+        Uncounted, //
+    },
+    new_wait_queue,
+    time,
+    wait::WaitQueue, //
 };
 
 use ceph_fs_proto::{
     machine::{
-        caps::{CapSet, Change, Issuer, Mode},
+        caps::{
+            CapSet,
+            Change,
+            Issuer,
+            Mode, //
+        },
         listing::Listing,
-        registry::Slot,
+        registry::Slot, //
     },
     wire::{
         cap_bits::Caps,
         dir_hash::DirHash,
-        frag::{Frag, FragTree},
+        frag::{
+            Frag,
+            FragTree, //
+        },
         inode_stat::InodeStat,
         layout::FileLayout,
-        msg::Vino,
+        msg::Vino, //
     },
 };
 use ceph_proto::wire::types::Timespec;
 
 use crate::{
-    caps::Doubts,
-    fs_client::FsClient,
-    mds_client::{self, caps_epoch},
-    super_block::CephFs,
+    caps::stale_pages::StalePages,
+    fs_client::Session,
+    fs_type::CephFs,
+    inode::issued::{
+        Issued,
+        Published, //
+    },
+    mds_client::caps_epoch, //
 };
-
-/// A session as the file system has it.
-pub(crate) type Session = mds_client::Session<FsClient>;
 
 /// A session in the role of a capability's issuer.
 #[derive(Clone)]
@@ -133,7 +160,7 @@ pub(crate) struct State {
     /// Fragments with an authoritative rank of their own.
     pub delegations: KVec<(Frag, u32)>,
     /// Whether the page cache may hold what another client has overwritten.
-    pub doubts: Doubts,
+    pub stale_pages: StalePages,
     /// There may be pages that were mapped without Fc.
     pub pages_unsure: bool,
     /// Version of content that is kept with the inode; [`InodeStat::INLINE_NONE`] if the
@@ -171,64 +198,6 @@ pub(crate) struct Content {
     pub(crate) truncate_size: u64,
 }
 
-/// The epoch of all sessions that something was found to be issued in (low half), and the
-/// bits; 0 for nothing known.
-#[derive(Clone, Copy)]
-pub(crate) struct Published(u64);
-
-impl Published {
-    const fn caps(self) -> Caps {
-        Caps((self.0 >> 32) as u32)
-    }
-}
-
-/// What is issued, to be read without a lock.
-struct Issued {
-    /// A [`Published`].
-    word: Atomic<u64>,
-    /// It is good until then, in jiffies.
-    until: Atomic<Jiffies>,
-}
-
-impl Issued {
-    const fn new() -> Self {
-        Self {
-            word: Atomic::new(0),
-            until: Atomic::new(0),
-        }
-    }
-
-    /// Nothing is known any more. With the inode's lock held.
-    fn withdraw(&self) {
-        self.word.store(0, Release);
-    }
-
-    /// With the inode's lock held.
-    fn publish(&self, caps: Caps, epoch: u32, until: Jiffies) {
-        // A reader who takes the new time with an older word does no harm: that the
-        // sessions are good now, in the epoch of that word, says that they were then.
-        self.until.store(until, Relaxed);
-        let word = u64::from(caps.0) << 32 | u64::from(epoch);
-        self.word.store(word, Release);
-    }
-
-    /// Publishes once more what was withdrawn, of which all is issued. It is as good as it
-    /// was: in its epoch, and until its time. With the inode's lock held.
-    fn put_back(&self, before: Published) {
-        if before.0 != 0 {
-            self.word.store(before.0, Release);
-        }
-    }
-
-    /// Whether all bits are issued for sure.
-    fn contain(&self, mask: Caps) -> bool {
-        let word = self.word.load(Acquire);
-        Published(word).caps().contains(mask)
-            && word as u32 == caps_epoch()
-            && !time::reached(self.until.load(Relaxed))
-    }
-}
-
 /// The locked state of an inode.
 pub(crate) struct StateGuard<'a> {
     guard: SpinLockGuard<'a, State>,
@@ -253,7 +222,7 @@ impl DerefMut for StateGuard<'_> {
 impl StateGuard<'_> {
     /// What can be read without the lock until the state is borrowed mutably.
     pub(crate) fn published(&self) -> Published {
-        Published(self.issued.word.load(Relaxed))
+        self.issued.published()
     }
 
     /// After a change that has left `issued`: what was published before can be read again,
@@ -314,7 +283,7 @@ impl InodeData for InodeInfo {
                     dir_hash: DirHash::RJENKINS,
                     frag_tree: FragTree::new(),
                     delegations: KVec::new(),
-                    doubts: Doubts::new(),
+                    stale_pages: StalePages::new(),
                     pages_unsure: false,
                     inline_version: 0,
                     names: None,
@@ -375,7 +344,7 @@ impl InodeInfo {
     /// Whether pages of the page cache may be used as they are. Does not sleep.
     pub(crate) fn may_use_cache(&self) -> bool {
         let state = self.state.lock();
-        !state.doubts.any() && state.caps.has(Caps::FILE_CACHE) && !state.has_inline_data()
+        !state.stale_pages.any() && state.caps.has(Caps::FILE_CACHE) && !state.has_inline_data()
     }
 
     /// How the file is cut into objects.
@@ -508,6 +477,5 @@ impl InodeInfo {
 
 /// The capability bits that an inode's type has pages under.
 pub(crate) fn has_pages(inode: &Uncounted<CephFs>) -> bool {
-    use kernel_ext::fs::inode::mode;
     inode.mode() & mode::TYPE_MASK == mode::REGULAR && inode.nr_pages() > 0
 }

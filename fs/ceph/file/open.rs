@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Opening and closing: what servers are told to be wanted.
+use kernel::prelude::*;
+use kernel_ext::fs::Inode;
+
+use ceph_fs_proto::{
+    machine::caps::Mode,
+    wire::{
+        cap_bits::Caps,
+        request::{
+            Args,
+            Op, //
+        },
+    },
+};
+
+use crate::{
+    fs_client::FsClient,
+    fs_type::CephFs,
+    mds_client::OwnedPath,
+    trace::RequestTarget, //
+};
+
+impl FsClient {
+    /// Tells a server that the file is open for reading, by OPEN, which always
+    /// brings a capability.
+    pub(crate) fn renew_open(&self, inode: &Inode<CephFs>) -> Result {
+        self.request(
+            Op::OPEN,
+            Args::Open {
+                flags: 0,
+                mode: 0,
+                pool: u32::MAX,
+                mask: Caps::NONE,
+            },
+            OwnedPath::inode(inode.key().ino),
+            RequestTarget::inode(inode),
+        )?;
+        Ok(())
+    }
+
+    /// Opens a file or directory. Asks a server only if it does not know that the
+    /// inode is used that way. To be matched by [`Self::closed`].
+    pub(crate) fn open(&self, inode: &Inode<CephFs>, mode: Mode) -> Result {
+        let info = inode.data();
+        info.touch();
+        if !inode.key().is_head() || inode.is_dir() || mode == Mode::Pin {
+            info.opened(mode);
+            return Ok(());
+        }
+        let known = {
+            let mut state = info.state();
+            state.caps.open(mode);
+            let wanted = mode.caps().without(Caps::PIN);
+            let known = state.caps.known_wanted() | state.caps.issued();
+            known.contains(wanted)
+        };
+        if known {
+            // One that has the bits but does not know that they are wanted is told.
+            self.check_caps(inode, false);
+            return Ok(());
+        }
+        let opened = self.renew_open(inode);
+        if opened.is_err() {
+            self.closed(inode, mode);
+        }
+        opened
+    }
+
+    /// A file was closed.
+    pub(crate) fn closed(&self, inode: &Inode<CephFs>, mode: Mode) {
+        let last = inode.data().state().caps.close(mode);
+        if last && inode.key().is_head() {
+            self.delayed.add(inode.key().ino);
+        }
+    }
+}
