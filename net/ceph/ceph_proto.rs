@@ -34,10 +34,14 @@ pub mod wire {
     pub mod decode;
     #[path = "../wire/encode.rs"]
     pub mod encode;
+    #[path = "../wire/features.rs"]
+    pub mod features;
     #[path = "../wire/flat_map.rs"]
     pub mod flat_map;
     #[path = "../wire/mon.rs"]
     pub mod mon;
+    #[path = "../wire/mon_request.rs"]
+    pub mod mon_request;
     #[path = "../wire/monmap.rs"]
     pub mod monmap;
     #[path = "../wire/msgr2.rs"]

@@ -43,7 +43,7 @@
 //! the machine in that direction, diverted data in the other.
 use kernel::prelude::*;
 
-pub use super::msgr2_reader::{Began, Body, Fault, Segments};
+pub use super::msgr2_reader::{Began, Body, Fault, Segments, MSGR1};
 use super::msgr2_reader::{Item, Reader};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
@@ -163,6 +163,8 @@ pub struct Machine {
     /// came before.
     receiving: Option<u64>,
     required: u64,
+    /// Features that the server requires and the client lacks.
+    missing_features: u64,
     output: KVVec<u8>,
     /// All that was received and sent before the signatures, which cover it.
     transcript_in: KVVec<u8>,
@@ -183,6 +185,7 @@ impl Machine {
             session: Session::default(),
             receiving: None,
             required: 0,
+            missing_features: 0,
             output: KVVec::new(),
             transcript_in: KVVec::new(),
             transcript_out: KVVec::new(),
@@ -211,6 +214,7 @@ impl Machine {
         self.state = State::Closed;
         self.reader = Reader::new(self.verify_data);
         self.receiving = None;
+        self.missing_features = 0;
         self.output.clear();
         self.transcript_in = KVVec::new();
         self.transcript_out = KVVec::new();
@@ -472,6 +476,12 @@ impl Machine {
     /// Features that the server has; 0 before the session is established.
     pub fn peer_features(&self) -> u64 {
         self.session.peer_features
+    }
+
+    /// Features that the server requires and the client lacks, which is why the handshake
+    /// ended; 0 if it did not end so. To be looked at before [`fault`](Self::fault).
+    pub fn missing_features(&self) -> u64 {
+        self.missing_features
     }
 
     /// The state as the log of the C client has it.

@@ -137,10 +137,7 @@ impl Machine {
         required: u64,
     ) -> Result<(), Fault> {
         if supported & FEATURE_REVISION_1 == 0 || required & !FEATURE_REVISION_1 != 0 {
-            return Err(Fault {
-                error: eprotonosupport(),
-                why: "missing required protocol features",
-            });
+            return Err(missing_features());
         }
         let hello = Hello {
             entity: EntityType::CLIENT,
@@ -196,10 +193,10 @@ impl Machine {
                 Ok(Some(Action::Identify))
             }
             (State::Connecting, Tag::ServerIdent) => self.server_ident(ServerIdent::decode(d)?),
-            (State::Connecting, Tag::IdentMissingFeatures) => Err(Fault {
-                error: eprotonosupport(),
-                why: "missing required protocol features",
-            }),
+            (State::Connecting, Tag::IdentMissingFeatures) => {
+                self.missing_features = d.u64()?;
+                Err(missing_features())
+            }
             (State::Reconnecting, Tag::SessionReconnectOk) => {
                 let received = d.u64()?;
                 self.state = State::Open;
@@ -234,10 +231,7 @@ impl Machine {
             return Err(Fault::protocol("wrong peer at address"));
         }
         if self.required & !ident.supported != 0 {
-            return Err(Fault {
-                error: eprotonosupport(),
-                why: "missing required protocol features",
-            });
+            return Err(missing_features());
         }
         self.session.peer_features = ident.supported;
         self.session.lossy = ident.flags & IDENT_LOSSY != 0;
@@ -251,6 +245,13 @@ impl Machine {
         self.session.established = true;
         self.transcript_in = KVVec::new();
         self.transcript_out = KVVec::new();
+    }
+}
+
+fn missing_features() -> Fault {
+    Fault {
+        error: eprotonosupport(),
+        why: "missing required protocol features",
     }
 }
 

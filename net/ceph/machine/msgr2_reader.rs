@@ -36,6 +36,9 @@ pub struct Fault {
     pub why: &'static str,
 }
 
+/// Why a [`Fault`]: the peer speaks msgr1.
+pub const MSGR1: &str = "server is speaking msgr1 protocol";
+
 impl Fault {
     /// The peer broke the rules.
     pub fn protocol(why: &'static str) -> Self {
@@ -486,7 +489,7 @@ impl Reader {
                 let mut d = Decoder::new(bytes);
                 let banner: [u8; 8] = d.array()?;
                 if banner == *BANNER_V1 {
-                    return Err(Fault::protocol("server is speaking msgr1 protocol"));
+                    return Err(Fault::protocol(MSGR1));
                 }
                 if banner != *BANNER {
                     return Err(Fault::protocol("protocol error, bad banner"));

@@ -359,6 +359,25 @@ mod tests {
     }
 
     #[test]
+    fn features_that_the_client_lacks() -> Result {
+        let mut client = client();
+        let mut server = ok(authenticate(&mut client, 999))?;
+        client.identify(C, &identity(1))?;
+        server.take(&mut client)?;
+        let missing = frame(Tag::IdentMissingFeatures, |e| e.u64(1 << 31).map(|_| ()))?;
+        match server.send(&mut client, &missing, 999) {
+            Err(fault) => assert_eq!(fault.why, "missing required protocol features"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(client.missing_features(), 1 << 31);
+        assert!(!client.was_established());
+        // The next attempt may end otherwise.
+        client.fault();
+        assert_eq!(client.missing_features(), 0);
+        Ok(())
+    }
+
+    #[test]
     fn a_handshake_in_pieces_of_any_size() -> Result {
         for step in 1..200 {
             ok(open(&mut client(), 0, step))?;

@@ -36,10 +36,11 @@ use kernel_ext::{
 
 use ceph_proto::errno::{econnreset, eprotonosupport};
 use ceph_proto::machine::msgr2::{Action, Body, Fault, Identity, Machine, Segments};
+use ceph_proto::wire::features;
 use ceph_proto::wire::msgr2::CON_MODE_CRC;
-use ceph_proto::wire::types::{EntityAddr, EntityName};
+use ceph_proto::wire::types::{EntityAddr, EntityName, EntityType};
 
-use crate::log::{info, warning};
+use crate::log::{error, info, warning};
 
 use super::{
     calls::{alloc, auth_fault, dispatch, perform, Call, CORRUPT},
@@ -48,7 +49,7 @@ use super::{
     intake::{acknowledge, Intake},
     keepalive::{now, sent_at},
     message::{Header, Incoming, Message},
-    ops::{Alloc, ConnectionOps},
+    ops::{Alloc, Broken, ConnectionOps},
     outgoing::Sending,
     FEATURES_SUPPORTED,
 };
@@ -310,7 +311,7 @@ impl Actor {
             };
             let Some(ops) = con.begin_call(self.generation) else {
                 // Who ends the session waits for our lock; it gets what was lent.
-                if let Some(Call::Fault(lent)) = self.call.take() {
+                if let Some(Call::Fault(lent, _)) = self.call.take() {
                     self.lent = lent;
                 }
                 return Next::Rest;
@@ -591,11 +592,9 @@ impl Actor {
                     shared.queue.acknowledge_requeued(received)
                 };
                 drop(messages);
-                if !core::mem::take(&mut self.reset) {
-                    return Ok(Step::Again);
-                }
                 // Only now it has said that it is the one that was meant.
-                Call::PeerReset
+                let reset = core::mem::take(&mut self.reset);
+                Call::Established { reset }
             }
             Action::Acked(seq) => {
                 acknowledge(con, &mut self.acknowledged, seq);
@@ -686,7 +685,8 @@ impl Actor {
     /// The connection cannot go on: closes the socket, and decides what next.
     #[cold]
     fn fault(&mut self, con: &Connection, fault: Fault) -> Call {
-        self.complain(&fault);
+        let missing = self.machine.as_ref().map_or(0, Machine::missing_features);
+        self.complain(con, &fault, missing);
         self.output = KVVec::new();
         self.output_at = 0;
         self.sending = None;
@@ -721,15 +721,29 @@ impl Actor {
         }
         drop(shared);
         drop(messages);
-        Call::Fault(self.lent.take())
+        let broken = Broken {
+            error: fault.error,
+            why: fault.why,
+            missing,
+        };
+        Call::Fault(self.lent.take(), broken)
     }
 
     /// Logs why the connection broke.
-    fn complain(&self, fault: &Fault) {
+    fn complain(&self, con: &Connection, fault: &Fault, missing: u64) {
         let Some((name, addr)) = self.peer else {
             return;
         };
-        if fault.why == SOCKET_CLOSED {
+        if missing != 0 {
+            // Each attempt ends so: one line for all of them, and for all daemons. Of the
+            // monitors the monitor client tells, and more.
+            if name.kind != EntityType::MON && con.msgr.tell_missing(missing) {
+                error!(
+                    "{name} {addr} requires features that this client lacks: {} ({missing:#x})\n",
+                    features::Names(missing)
+                );
+            }
+        } else if fault.why == SOCKET_CLOSED {
             let state = self.machine.as_ref().map_or("CLOSED", |m| m.state_name());
             warning!("{name} {addr} {fault} (con state {state})\n");
         } else if fault.why != CORRUPT {
@@ -759,7 +773,7 @@ fn socket_closed(sock: &Socket) -> Fault {
 #[kunit_tests(ceph_messenger_actor)]
 mod tests {
     use super::*;
-    use ceph_proto::wire::{msgr2::MessageHead, types::EntityType};
+    use ceph_proto::wire::msgr2::MessageHead;
     use kernel_ext::iov::IovDest;
 
     fn actor() -> Actor {

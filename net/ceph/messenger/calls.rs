@@ -11,7 +11,7 @@ use super::{
     connection::{Connection, Lent},
     crypto::KernelCrypto,
     message::{Header, Incoming},
-    ops::{Alloc, ConnectionOps},
+    ops::{Alloc, Broken, ConnectionOps},
 };
 
 /// Why a connection is reset whose owner cannot make sense of a message, and has said so.
@@ -27,8 +27,11 @@ pub(super) enum Call {
         con_mode: u32,
         payload: KVVec<u8>,
     },
-    PeerReset,
-    Fault(Option<Lent>),
+    Established {
+        /// The peer has forgotten the session that was.
+        reset: bool,
+    },
+    Fault(Option<Lent>, Broken),
 }
 
 /// Hands an answer of the owner to the actor, unless the session is over.
@@ -107,12 +110,17 @@ pub(super) fn perform(con: &Arc<Connection>, generation: u64, ops: &dyn Connecti
                 actor.with_machine(|m| Ok(m.auth_done(&KernelCrypto, key)?))
             });
         }
-        Call::PeerReset => ops.peer_reset(con),
-        Call::Fault(lent) => {
+        Call::Established { reset } => {
+            if reset {
+                ops.peer_reset(con);
+            }
+            ops.established(con);
+        }
+        Call::Fault(lent, broken) => {
             if let Some(Lent { tid, dest }) = lent {
                 ops.returned(con, tid, dest);
             }
-            ops.fault(con);
+            ops.fault(con, &broken);
         }
     }
 }

@@ -25,7 +25,8 @@ mod outgoing;
 pub use connection::{Connection, Lent, Policy};
 pub use message::{Header, Incoming, Message, Parts, PRIO_DEFAULT};
 pub use ops::{
-    Alloc, AuthBadMethod, AuthKeys, AuthRequest, ConnectionOps, CON_MODE_CRC, CON_MODE_SECURE,
+    Alloc, AuthBadMethod, AuthKeys, AuthRequest, Broken, ConnectionOps, CON_MODE_CRC,
+    CON_MODE_SECURE,
 };
 
 /// Features that this client knows: those of the C client
@@ -85,6 +86,8 @@ struct State {
     addr: EntityAddr,
     global_id: u64,
     global_seq: u64,
+    /// Features that we lack and that the log has told of.
+    missing: u64,
 }
 
 impl Messenger {
@@ -110,6 +113,7 @@ impl Messenger {
                         addr,
                         global_id: 0,
                         global_seq: 0,
+                        missing: 0,
                     },
                     "ceph::Messenger::state"
                 ),
@@ -163,6 +167,14 @@ impl Messenger {
                 state.addr.sock = Some(SocketAddr::new(sock.ip(), 0));
             }
         }
+    }
+
+    /// A peer requires features that we lack. Returns whether some of them are news.
+    fn tell_missing(&self, missing: u64) -> bool {
+        let mut state = self.state.lock();
+        let news = missing & !state.missing != 0;
+        state.missing |= missing;
+        news
     }
 
     /// A number for a connection attempt, larger than all before and than `above`.

@@ -32,6 +32,17 @@ pub struct AuthKeys {
     pub con_secret: Secret,
 }
 
+/// Why a connection broke.
+#[derive(Clone, Copy, Debug)]
+pub struct Broken {
+    /// The errno.
+    pub error: Error,
+    /// In words.
+    pub why: &'static str,
+    /// Features that the peer requires and the client lacks; 0 if that is not the reason.
+    pub missing: u64,
+}
+
 /// The owner of a connection: a session with one daemon.
 ///
 /// All methods are called from the connection's work item, one at a time, in
@@ -62,7 +73,11 @@ pub trait ConnectionOps: Send + Sync {
     /// The connection broke. A lossless one, or one that was never established,
     /// tries again by itself; a lossy one that was established has lost its
     /// messages and is closed until it is opened again.
-    fn fault(&self, _con: &Arc<Connection>) {}
+    fn fault(&self, _con: &Arc<Connection>, _broken: &Broken) {}
+
+    /// The session is open: the peer has said who it is, and takes messages. Comes again
+    /// each time that a lossless session goes on over another socket.
+    fn established(&self, _con: &Arc<Connection>) {}
 
     /// The peer has forgotten the session (lossless connections only), and a new one is
     /// established. What was queued when the peer said so is gone. Another daemon that

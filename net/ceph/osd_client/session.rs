@@ -22,8 +22,8 @@ use super::{request::OsdRequest, OsdClient};
 use crate::auth::ServiceAuth;
 use crate::log::{error, warning};
 use crate::messenger::{
-    Alloc, AuthBadMethod, AuthKeys, AuthRequest, Connection, ConnectionOps, Header, Incoming, Lent,
-    Message, Parts,
+    Alloc, AuthBadMethod, AuthKeys, AuthRequest, Broken, Connection, ConnectionOps, Header,
+    Incoming, Lent, Message, Parts,
 };
 
 /// Id of the session of requests that have no OSD.
@@ -344,7 +344,7 @@ impl ConnectionOps for Ops {
             .give_back(&mut self.session.state.lock(), Some(dest));
     }
 
-    fn fault(&self, _con: &Arc<Connection>) {
+    fn fault(&self, _con: &Arc<Connection>, _broken: &Broken) {
         self.session.state.lock().faulted = true;
         self.osdc.wake_worker();
     }
