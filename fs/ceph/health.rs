@@ -53,6 +53,9 @@ impl FsClient {
                 show!(m, " (trying {mon})");
             }
         }
+        if let Some(cause) = self.client.cause() {
+            state.say(format_args!("{cause}"));
+        }
         self.say_mds(&mut state);
         say_osds(&mut state, &reads);
         let waits = tasks.iter().map(|task| task.msecs);

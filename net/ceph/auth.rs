@@ -65,45 +65,107 @@ pub(crate) fn request(method: u32, payload: KVVec<u8>) -> Result<AuthRequest> {
 }
 
 /// The keys of a connection, for the messenger.
-pub(crate) fn keys(keys: &ConnectionKeys) -> Result<AuthKeys> {
-    Ok(AuthKeys {
-        session_key: keys.session.try_clone()?,
-        con_secret: keys.connection.try_clone()?,
-    })
+pub(crate) fn keys(keys: ConnectionKeys) -> AuthKeys {
+    AuthKeys {
+        session_key: keys.session,
+        con_secret: keys.connection,
+    }
 }
 
-/// Whether the peer refuses the client, and not the way in which it asks.
-pub(crate) fn is_refusal(bad: &AuthBadMethod) -> bool {
-    bad.result != errno::eopnotsupp().to_errno()
+/// What a peer does not take of an authentication request.
+#[derive(Clone, Copy, Debug)]
+pub enum Refusal {
+    /// The client: the user or its key, or its ticket.
+    Client {
+        /// Name of the method.
+        method: &'static str,
+        /// The peer's answer.
+        error: Error,
+    },
+    /// The authentication method (its number).
+    Method(u32),
+    /// The connection mode.
+    Mode,
+    /// The method (its number), which it allows nevertheless.
+    Unclear(u32),
 }
 
-/// The error that a refusal means. If it is the way in which we ask, and `tell`,
-/// says what to do.
-pub(crate) fn bad_method(tell: bool, peer: &str, bad: &AuthBadMethod) -> Error {
-    if is_refusal(bad) {
-        return match bad.result {
-            -4095..=-1 => Error::from_errno(bad.result),
+impl Refusal {
+    /// Of the client, which uses this method.
+    pub(crate) fn client(method: u32, error: Error) -> Self {
+        Self::Client {
+            method: method::name(method),
+            error,
+        }
+    }
+
+    /// What AUTH_BAD_METHOD says.
+    pub(crate) fn of(bad: &AuthBadMethod) -> Self {
+        if bad.result != errno::eopnotsupp().to_errno() {
+            let error = match bad.result {
+                -4095..=-1 => Error::from_errno(bad.result),
+                _ => EACCES,
+            };
+            return Self::client(bad.method, error);
+        }
+        if !bad.allowed_methods.contains(&bad.method) {
+            Self::Method(bad.method)
+        } else if !bad.allowed_modes.contains(&CON_MODE_CRC) {
+            Self::Mode
+        } else {
+            Self::Unclear(bad.method)
+        }
+    }
+
+    /// What it means for the connection.
+    pub(crate) fn error(&self) -> Error {
+        match self {
+            Self::Client { error, .. } => *error,
             _ => EACCES,
-        };
+        }
     }
-    let protocol = method::name(bad.method);
-    let with = match bad.method {
-        method::NONE => "with",
-        _ => "without",
-    };
-    if tell && !bad.allowed_methods.contains(&bad.method) {
-        error!("auth protocol '{protocol}' not allowed by {peer}: mount {with} a key\n");
-    } else if tell && !bad.allowed_modes.contains(&CON_MODE_CRC) {
-        error!(
-            "mode 'crc' not allowed by {peer}, which insists on 'secure': this client does not \
-            support that yet, set ms_client_mode and ms_service_mode to allow crc\n"
-        );
-    } else if tell {
-        error!(
-            "auth protocol '{protocol}' is not taken by {peer}, though it is said to be allowed\n"
-        );
+
+    /// In words, and what to do; `peer` is the kind of the daemon that refuses.
+    pub(crate) fn by<'a>(&'a self, peer: &'a str) -> impl fmt::Display + 'a {
+        struct By<'a>(&'a Refusal, &'a str);
+        impl fmt::Display for By<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let Self(refusal, peer) = self;
+                match **refusal {
+                    Refusal::Client { method, error } => {
+                        let errno = error.to_errno();
+                        write!(
+                            f,
+                            "auth protocol '{method}' authorization to {peer} failed: {errno}"
+                        )
+                    }
+                    Refusal::Method(number) => {
+                        let protocol = method::name(number);
+                        let with = match number {
+                            method::NONE => "with",
+                            _ => "without",
+                        };
+                        write!(
+                            f,
+                            "auth protocol '{protocol}' not allowed by {peer}: mount {with} a key"
+                        )
+                    }
+                    Refusal::Mode => write!(
+                        f,
+                        "mode 'crc' not allowed by {peer}, which insists on 'secure': this client \
+                        does not support that yet, set ms_client_mode and ms_service_mode to allow \
+                        crc"
+                    ),
+                    Refusal::Unclear(number) => write!(
+                        f,
+                        "auth protocol '{}' is not taken by {peer}, though it is said to be allowed",
+                        method::name(number)
+                    ),
+                }
+            }
+        }
+        By(self, peer)
     }
-    EACCES
 }
 
 /// Authentication of one connection to an OSD or a metadata server. The methods
@@ -164,7 +226,7 @@ impl ServiceAuth {
     pub fn auth_done(&self, payload: &[u8]) -> Result<AuthKeys> {
         let authorizer = self.authorizer.lock().take().ok_or_else(errno::eproto)?;
         match authorizer.verify(&KernelCrypto, payload) {
-            Ok(found) => keys(&found),
+            Ok(found) => Ok(keys(found)),
             Err(error) if error == ENOMEM => Err(error),
             Err(error) => {
                 error!(
@@ -183,16 +245,11 @@ impl ServiceAuth {
     ///
     /// Always: there is nothing else to try on this connection.
     pub fn auth_bad_method(&self, bad: &AuthBadMethod) -> Result {
-        let service = self.service.name();
-        let error = bad_method(true, service, bad);
-        if is_refusal(bad) {
-            error!(
-                "auth protocol '{}' authorization to {service} failed: {}\n",
-                method::name(bad.method),
-                bad.result
-            );
+        let refusal = Refusal::of(bad);
+        error!("{}\n", refusal.by(self.service.name()));
+        if let Refusal::Client { .. } = refusal {
             self.monc.invalidate(self.service);
         }
-        Err(error)
+        Err(refusal.error())
     }
 }

@@ -11,9 +11,9 @@ use ceph_proto::wire::types::Fsid;
 
 use crate::debugfs::ClientFiles;
 use crate::events::Events;
-use crate::log::{error, info};
+use crate::log::info;
 use crate::messenger::{Config, Incoming, Messenger, FEATURE_MSG_AUTH};
-use crate::mon_client::{MonClient, MonDispatch};
+use crate::mon_client::{Explained, MonClient, MonDispatch};
 use crate::options::Options;
 use crate::osd_client::OsdClient;
 
@@ -75,8 +75,13 @@ impl Client {
         })?;
         let waits = Arc::pin_init(WaitTable::new(), GFP_KERNEL)?;
         let events = Arc::pin_init(Events::new()?, GFP_KERNEL)?;
-        let monc = MonClient::new(&options, messenger.clone(), waits.clone(), events.clone())?;
         let options = Arc::new(options, GFP_KERNEL)?;
+        let monc = MonClient::new(
+            options.clone(),
+            messenger.clone(),
+            waits.clone(),
+            events.clone(),
+        )?;
         let osdc = OsdClient::new(
             options.clone(),
             messenger.clone(),
@@ -104,20 +109,16 @@ impl Client {
     /// # Errors
     ///
     /// `ETIMEDOUT` if no monitor answers, `EACCES` if the key is refused,
-    /// `EHOSTUNREACH` if the monitors are of another cluster, `EINTR` when the task is
-    /// being killed. The log says what to do.
+    /// `EHOSTUNREACH` if the monitors are of another cluster, `EPROTONOSUPPORT` if they
+    /// require features that this client lacks, `EINTR` when the task is being killed.
+    /// [`cause`](Self::cause) says more, as does the log.
     pub fn open_session(&self, maps: Arc<dyn MonDispatch>) -> Result {
         let osdc = self.osdc.clone();
         self.monc
             .start(Arc::new(Maps { osdc, others: maps }, GFP_KERNEL)?);
         let opened = self.wait_maps();
         if opened == Err(ETIMEDOUT) {
-            error!(
-                "no monitor answered within {} s: check the addresses of the monitors ({} given), \
-                that they run, and that the network lets us reach their msgr2 port\n",
-                self.options.mount_timeout,
-                self.options.mon_addrs.len()
-            );
+            self.monc.waited(self.options.mount_timeout);
         }
         opened?;
         if let Some(fsid) = self.fsid() {
@@ -146,6 +147,12 @@ impl Client {
         self.monc.wait_maps(rest)
     }
 
+    /// Why there is no session with the monitors: one line that says what is wrong and what
+    /// to do. `None` if there is one, or if nothing is known.
+    pub fn cause(&self) -> Option<Explained<'_>> {
+        self.monc.cause()
+    }
+
     /// This client's directory in debugfs, for the files of its user; they have to
     /// be dropped before [`stop`](Self::stop).
     pub fn debugfs_dir(&self) -> Option<Dir> {
@@ -164,7 +171,7 @@ impl Client {
     /// so does who asks for data from now on.
     pub fn abort(&self) {
         self.osdc.abort(EIO);
-        self.monc.fail_queries(EIO);
+        self.monc.fail_requests(EIO);
     }
 
     /// Begins anew with another identity, for servers that shut this one out: another

@@ -3,17 +3,21 @@
 //! questions to the monitors themselves.
 //!
 //! There is a session with one monitor at all times. [`Hunt`] says with which and
-//! for how long, [`Subs`] which maps are wanted, [`AuthClient`] what we may use; they
-//! are pure, and this shell does what they say, under one mutex.
+//! for how long, [`Subs`] which maps are wanted; they are pure, and this shell does what
+//! they say, under one mutex. What we may use is the business of [`auth`], which has a
+//! mutex of its own.
+//!
+//! A session counts as one when the monitor has said who it is. Before, the hunt goes on:
+//! a monitor that takes our key may still have nothing to do with us, or fall silent.
 //!
 //! Each session has an object of its own for the callbacks of the connection (see
 //! [`session`]), so one that comes late from a session that was given up is told
 //! apart by the session's number.
 //!
-//! Locks: the mutex is taken after any lock of the OSD and MDS clients. Neither
-//! callbacks of requests nor [`MonDispatch`] are called with it held. What allocates
-//! with it held does so in a [`NoIo`] scope: reclaim may wait for a read, and the OSD
-//! client, to go on with that, for the mutex.
+//! Locks: both are taken after any lock of the OSD and MDS clients, that of [`auth`] as the
+//! inner one. Neither callbacks of requests nor [`MonDispatch`] are called with one of them
+//! held. What allocates with one held does so in a [`NoIo`] scope: reclaim may wait for a
+//! read, and the OSD client, to go on with that, for the mutex.
 use core::time::Duration;
 use kernel::{
     new_mutex, new_spinlock,
@@ -26,35 +30,39 @@ use kernel_ext::{
     alloc_scope::NoIo,
     global::Global,
     impl_has_delayed_task, new_delayed_task, new_wait_queue, random, time,
-    wait::{Reason, WaitQueue, WaitTable},
+    wait::{WaitQueue, WaitTable},
     workqueue::{DelayedTask, OwnedQueue, TaskHandler},
 };
 
 use ceph_proto::errno;
 use ceph_proto::machine::{
-    auth::{AuthClient, Authorizer},
+    auth::AuthClient,
     hunt::{Hunt, Tick, PING_TIMEOUT_MS},
     subs::Subs,
 };
 use ceph_proto::wire::{
-    mon::kind,
-    monmap::MonMap,
+    monmap::{Mon, MonMap},
     types::{EntityName, EntityType, Fsid},
 };
 
-use crate::auth::{self, KernelCrypto};
+use crate::auth::SERVICES;
 use crate::events::Events;
 use crate::log::{error, info};
-use crate::messenger::{Connection, Incoming, Message, Messenger, Parts, Policy};
+use crate::messenger::{Broken, Connection, Incoming, Message, Messenger, Parts, Policy};
 use crate::options::Options;
 
-mod query;
+mod auth;
+mod cause;
+mod maps;
+mod request;
 mod session;
 mod show;
 
+use auth::MonAuth;
+pub use cause::{Cause, Explained};
 pub use ceph_proto::machine::subs::Sub;
-pub use ceph_proto::wire::mon::Statfs;
-use query::Query;
+pub use ceph_proto::wire::mon_request::Statfs;
+use request::Pending;
 use session::Session;
 
 /// Who a task waits for, in the [`Reason`] of a wait for monitors.
@@ -80,6 +88,7 @@ pub trait MonDispatch: Send + Sync {
 /// The client of the monitors.
 #[pin_data]
 pub struct MonClient {
+    options: Arc<Options>,
     messenger: Arc<Messenger>,
     con: Arc<Connection>,
     waits: Arc<WaitTable>,
@@ -90,6 +99,8 @@ pub struct MonClient {
     map: SpinLock<Arc<MonMap>>,
     #[pin]
     inner: Mutex<Inner>,
+    #[pin]
+    auth: MonAuth,
     /// Woken when a map came, or when nothing will come.
     #[pin]
     changed: WaitQueue,
@@ -102,18 +113,18 @@ struct Inner {
     fsid: Option<Fsid>,
     hunt: Hunt,
     subs: Subs,
-    auth: AuthClient,
     /// Number of the current session.
     session: u64,
     /// Since when there is none.
     lost_at: Option<Jiffies>,
-    /// A renewal of tickets is under way.
-    renewing: bool,
     /// The subscriptions could not be sent.
     unsent: bool,
-    /// Why waiting is in vain.
-    error: Option<Error>,
-    queries: RBTree<u64, Arc<Query>>,
+    /// Why there is none.
+    cause: Option<Cause>,
+    /// What became of the last connection that broke, since there was a session.
+    broken: Option<(Mon, Broken)>,
+    /// By tid.
+    requests: RBTree<u64, Arc<dyn Pending>>,
     /// Cut by `stop`.
     maps: Option<Arc<dyn MonDispatch>>,
 }
@@ -128,7 +139,7 @@ impl MonClient {
     /// `EOPNOTSUPP` for a kind of key that is not known, `ENODEV` when the module is
     /// being removed, `ENOMEM`.
     pub fn new(
-        options: &Options,
+        options: Arc<Options>,
         messenger: Arc<Messenger>,
         waits: Arc<WaitTable>,
         events: Arc<Events>,
@@ -140,22 +151,23 @@ impl MonClient {
             .as_ref()
             .map(|key| key.try_clone())
             .transpose()?;
+        let client = AuthClient::new(options.entity_name(), key, &SERVICES)?;
         let map = Arc::new(MonMap::initial(&options.mon_addrs)?, GFP_KERNEL)?;
         let inner = Inner {
             fsid: options.fsid,
             hunt: Hunt::new(),
             subs: Subs::new(),
-            auth: AuthClient::new(options.entity_name(), key, &auth::SERVICES)?,
             session: 0,
             lost_at: None,
-            renewing: false,
             unsent: false,
-            error: None,
-            queries: RBTree::new(),
+            cause: None,
+            broken: None,
+            requests: RBTree::new(),
             maps: None,
         };
         Arc::pin_init(
             try_pin_init!(Self {
+                options,
                 messenger,
                 con,
                 waits,
@@ -163,6 +175,7 @@ impl MonClient {
                 last_tid: Atomic::new(0),
                 map <- new_spinlock!(map, "ceph::MonClient::map"),
                 inner <- new_mutex!(inner, "ceph::MonClient::inner"),
+                auth <- MonAuth::new(client),
                 changed <- new_wait_queue!("ceph::MonClient::changed"),
                 tick <- new_delayed_task!(queue, "ceph_mon_tick"),
             }),
@@ -177,7 +190,7 @@ impl MonClient {
         let _noio = NoIo::enter();
         let mut inner = self.inner.lock();
         inner.maps = Some(maps);
-        inner.error = None;
+        inner.cause = None;
         inner.subs.want(Sub::MonMap, 0, true);
         inner.subs.want(Sub::OsdMap, 0, false);
         self.open(&mut inner);
@@ -190,14 +203,13 @@ impl MonClient {
         let maps = {
             let mut inner = self.inner.lock();
             inner.hunt.stop();
-            inner.error = Some(errno::eshutdown());
             inner.session = inner.session.wrapping_add(1);
             inner.maps.take()
         };
         drop(DelayedTask::<Self>::cancel_sync(self));
         self.con.close();
         drop(maps);
-        self.fail_queries(errno::eshutdown());
+        self.fail_requests(errno::eshutdown());
         self.changed.wake_all();
     }
 
@@ -220,8 +232,7 @@ impl MonClient {
         };
         inner.session = inner.session.wrapping_add(1);
         inner.lost_at.get_or_insert(time::jiffies());
-        inner.renewing = false;
-        inner.auth.reset();
+        self.auth.begin(inner.session);
         // Without memory nothing is open, and the next tick tries again.
         if let Ok(ops) = Session::new(self.clone(), inner.session, mon) {
             let name = EntityName {
@@ -257,84 +268,6 @@ impl MonClient {
         Ok(())
     }
 
-    /// Registers interest in a map: all from epoch `start` on (0: the newest), once
-    /// or continuously. Returns whether that is new; then
-    /// [`renew_subs`](Self::renew_subs) asks for it.
-    pub fn want_map(&self, sub: Sub, start: u32, continuous: bool) -> bool {
-        self.inner.lock().subs.want(sub, start, continuous)
-    }
-
-    /// A map was received and taken in.
-    pub fn got_map(&self, sub: Sub, epoch: u32) {
-        self.inner.lock().subs.got(sub, epoch);
-        self.changed.wake_all();
-    }
-
-    /// Sends all subscriptions, now or as soon as there is a session.
-    pub fn renew_subs(&self) {
-        let _noio = NoIo::enter();
-        let mut inner = self.inner.lock();
-        if !inner.hunt.is_hunting() {
-            self.send_subs(&mut inner);
-        }
-    }
-
-    fn send_subs(&self, inner: &mut Inner) {
-        let sent = inner.subs.request(now()).and_then(|front| {
-            let Some(front) = front else { return Ok(()) };
-            self.send(Parts {
-                kind: kind::MON_SUBSCRIBE,
-                version: 2,
-                front,
-                ..Parts::default()
-            })
-        });
-        inner.unsent = sent.is_err();
-        if inner.unsent {
-            error!("cannot subscribe to maps: out of memory; tried again soon\n");
-        }
-    }
-
-    /// Names the file system whose MDS map is wanted.
-    pub fn set_fs_cluster_id(&self, id: i32) {
-        self.inner.lock().subs.set_fs(id);
-    }
-
-    /// Learns the cluster's identity, or compares it with what is known.
-    ///
-    /// # Errors
-    ///
-    /// `EHOSTUNREACH` if it is another cluster; a mount that waits fails with that.
-    pub fn check_fsid(&self, fsid: &Fsid) -> Result {
-        let mut inner = self.inner.lock();
-        let known = *inner.fsid.get_or_insert(*fsid);
-        if known == *fsid {
-            return Ok(());
-        }
-        if inner.error.is_none() {
-            error!(
-                "bad fsid, had {known} got {fsid}: these monitors are of another cluster, \
-                check the source of the mount and its monitors\n"
-            );
-        }
-        if inner.subs.get(Sub::MonMap).1 == 0 {
-            inner.error = Some(errno::ehostunreach());
-        }
-        drop(inner);
-        self.changed.wake_all();
-        Err(errno::ehostunreach())
-    }
-
-    /// The cluster's identity, once it is known.
-    pub fn fsid(&self) -> Option<Fsid> {
-        self.inner.lock().fsid
-    }
-
-    /// The client's number; 0 before it was authenticated.
-    pub fn global_id(&self) -> u64 {
-        self.inner.lock().auth.global_id()
-    }
-
     /// What all connections of the client share.
     pub fn messenger(&self) -> &Arc<Messenger> {
         &self.messenger
@@ -351,124 +284,34 @@ impl MonClient {
         addrs.iter().any(|addr| map.contains(addr))
     }
 
-    /// Waits for the first maps of monitors and OSDs.
-    ///
-    /// # Errors
-    ///
-    /// `ETIMEDOUT`, `EINTR` when the task is being killed, and what makes waiting
-    /// vain: `EACCES` (the key), `EHOSTUNREACH` (another cluster).
-    pub fn wait_maps(&self, timeout: Option<Jiffies>) -> Result {
-        let reason = Reason {
-            what: "mount",
-            whom: FROM_MONITORS,
-            ..Reason::default()
-        };
-        let mut result = Ok(());
-        self.changed.wait_until(&self.waits, reason, timeout, || {
-            let inner = self.inner.lock();
-            let have = |sub| inner.subs.get(sub).1 > 0;
-            match inner.error {
-                Some(error) => {
-                    result = Err(error);
-                    true
-                }
-                None => have(Sub::MonMap) && have(Sub::OsdMap),
-            }
-        })?;
-        result
-    }
-
-    /// Waits until the OSD map has at least this epoch.
-    ///
-    /// # Errors
-    ///
-    /// `ETIMEDOUT`, `EINTR` when the task is being killed, `ESHUTDOWN`.
-    pub fn wait_osdmap(&self, epoch: u32, timeout: Option<Jiffies>) -> Result {
-        let reason = Reason {
-            what: "osdmap",
-            whom: FROM_MONITORS,
-            id: u64::from(epoch),
-            ..Reason::default()
-        };
-        let mut stopped = false;
-        self.changed.wait_until(&self.waits, reason, timeout, || {
-            let inner = self.inner.lock();
-            stopped = inner.hunt.is_stopped();
-            stopped || inner.subs.get(Sub::OsdMap).1 >= epoch
-        })?;
-        match stopped {
-            true => Err(errno::eshutdown()),
-            false => Ok(()),
+    /// Remembers why there is no session. It is tried again and again, and one line in the
+    /// log tells it.
+    fn blame(&self, inner: &mut Inner, cause: Cause) {
+        let kind = core::mem::discriminant(&cause);
+        let old = inner.cause.replace(cause);
+        if old.is_none_or(|old| core::mem::discriminant(&old) != kind) {
+            let text = cause.explain(&self.options);
+            error!("{text}\n");
+            self.events.add(format_args!("{text}"));
         }
-    }
-
-    /// Makes sure that the OSD map is at least as new as the monitors' is now.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`get_version`](Self::get_version) and
-    /// [`wait_osdmap`](Self::wait_osdmap).
-    pub fn wait_latest_osdmap(&self, timeout: Option<Jiffies>) -> Result {
-        let newest = u32::try_from(self.get_version("osdmap")?).map_err(|_| EINVAL)?;
-        let have = self.inner.lock().subs.get(Sub::OsdMap).1;
-        if have >= newest {
-            return Ok(());
-        }
-        if self.want_map(Sub::OsdMap, have.saturating_add(1), false) {
-            self.renew_subs();
-        }
-        self.wait_osdmap(newest, timeout)
-    }
-
-    /// What convinces a service that we may use it.
-    pub(crate) fn authorizer(&self, service: EntityType) -> Result<(u32, Authorizer)> {
-        let inner = self.inner.lock();
-        let authorizer = inner.auth.authorizer(&KernelCrypto, service)?;
-        Ok((inner.auth.method(), authorizer))
-    }
-
-    /// A service did not take our ticket: gets another one.
-    pub(crate) fn invalidate(&self, service: EntityType) {
-        let mut inner = self.inner.lock();
-        inner.auth.invalidate(service);
-        self.renew_tickets(&mut inner);
-    }
-
-    /// Renews the tickets that have to be renewed.
-    pub fn validate_auth(&self) {
-        let _noio = NoIo::enter();
-        self.renew_tickets(&mut self.inner.lock());
-    }
-
-    fn renew_tickets(&self, inner: &mut Inner) {
-        if inner.renewing || inner.hunt.is_hunting() || inner.hunt.is_stopped() {
-            return;
-        }
-        let sent = inner
-            .auth
-            .renewal(&KernelCrypto, auth::now())
-            .and_then(|front| match front {
-                Some(front) => self.send_auth(front).map(|()| true),
-                None => Ok(false),
-            });
-        match sent {
-            Ok(sent) => inner.renewing = sent,
-            Err(error) => error!("cannot renew tickets: {}\n", error.to_errno()),
-        }
-    }
-
-    fn send_auth(&self, front: KVVec<u8>) -> Result {
-        self.send(Parts {
-            kind: kind::AUTH,
-            front,
-            ..Parts::default()
-        })
-    }
-
-    /// Waiting is in vain.
-    fn give_up(&self, inner: &mut Inner, error: Error) {
-        inner.error = Some(error);
         self.changed.wake_all();
+    }
+
+    /// Why there is no session with a monitor, or none that is of use; `None` if there is
+    /// one, or if nothing is known.
+    pub fn cause(&self) -> Option<Explained<'_>> {
+        let cause = self.inner.lock().cause?;
+        Some(cause.explain(&self.options))
+    }
+
+    /// Whoever waits for a session has given up after so many seconds.
+    pub(crate) fn waited(&self, seconds: u32) {
+        let mut inner = self.inner.lock();
+        let last = inner.broken;
+        // What is known already says more.
+        if inner.cause.is_none() {
+            self.blame(&mut inner, Cause::Silent(seconds, last));
+        }
     }
 
     /// Locks, if `session` is still the current one.
@@ -488,18 +331,13 @@ impl TaskHandler for MonClient {
             Tick::Reopen => this.reopen(&mut inner),
             Tick::Quiet => {
                 this.con.keepalive();
-                this.renew_tickets(&mut inner);
+                this.validate_auth();
                 let forgets = this.con.peer_features() & MON_STATEFUL_SUB == 0;
-                if inner.unsent || forgets && inner.subs.renewal_is_due(now()) {
+                if inner.unsent || forgets && inner.subs.renewal_is_due(maps::now()) {
                     this.send_subs(&mut inner);
                 }
             }
         }
         this.schedule(&inner);
     }
-}
-
-/// Seconds since the machine started.
-fn now() -> u64 {
-    time::to_msecs(time::jiffies()) / 1000
 }

@@ -1,108 +1,142 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Questions to the monitors: space, newest epochs, commands.
+//! Requests to the monitors: space, newest epochs, commands.
 //!
-//! They are kept in a tree by tid until they are answered, and asked again, in the
-//! order of their tids, whenever there is a new session. One whose waiter is killed
-//! is forgotten; its answer is skipped.
+//! Each is a [`GenericRequest`], counted and kept in a tree by tid until it is answered, and
+//! sent again, in the order of the tids, whenever there is a new session. What it asks and
+//! what the answer is made of is a [`MonRequest`]. One whose waiter is killed is forgotten;
+//! its answer is passed over. One whose answer cannot be read fails with `EIO`: asked again,
+//! the monitor would say the same.
 use kernel::{
     prelude::*,
     rbtree::{RBTree, RBTreeNode},
-    sync::Arc,
+    sync::{atomic::Relaxed, Arc},
 };
 use kernel_ext::wait::Reason;
 
 use ceph_proto::errno;
 use ceph_proto::wire::{
-    mon::{self, kind, Statfs},
-    types::{EntityAddr, Fsid},
+    mon::kind,
+    mon_request::{
+        blocklist_add, get_version_handle, Command, GetVersion, MonRequest, Statfs, StatfsRequest,
+    },
+    types::EntityAddr,
 };
 
 use super::{Inner, MonClient, FROM_MONITORS};
+use crate::log::error;
 use crate::messenger::{Incoming, Message, Parts};
 use crate::request::{Callback, Request};
 
-/// What a monitor answers.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
-    Statfs(Statfs),
-    Version(u64),
-    /// Result of a command: 0 or a negative errno.
-    Command(i32),
+/// A request that is not answered.
+#[pin_data]
+struct GenericRequest<R: MonRequest> {
+    #[pin]
+    request: Request<R::Reply>,
+    message: Arc<Message>,
 }
 
-/// A question that is not answered.
-#[pin_data]
-pub(super) struct Query {
-    #[pin]
-    pub(super) request: Request<Answer>,
-    pub(super) message: Arc<Message>,
+/// A [`GenericRequest`] of any kind, as the tree has it.
+pub(super) trait Pending: Send + Sync {
+    /// What is sent; with the tid.
+    fn message(&self) -> &Arc<Message>;
+    /// Takes the reply. Completes the request, so no lock may be held that its callback
+    /// takes.
+    fn reply(&self, msg: &Incoming);
+    /// Completes the request with an error, as [`reply`](Self::reply) does.
+    fn fail(&self, error: Error);
+}
+
+impl<R: MonRequest> Pending for GenericRequest<R> {
+    fn message(&self) -> &Arc<Message> {
+        &self.message
+    }
+
+    fn reply(&self, msg: &Incoming) {
+        let header = &msg.header;
+        let answer = match header.kind == R::REPLY_KIND {
+            true => header
+                .check_compat(R::REPLY_VERSION)
+                .and_then(|()| R::decode(&msg.front)),
+            false => Err(errno::eproto()),
+        };
+        let answer = answer.map_err(|error| {
+            if error == ENOMEM {
+                return error;
+            }
+            error!(
+                "cannot read the answer of a monitor to {}: message of type {}, version {}: {}\n",
+                R::NAME,
+                header.kind,
+                header.version,
+                error.to_errno()
+            );
+            EIO
+        });
+        self.request.complete(answer);
+    }
+
+    fn fail(&self, error: Error) {
+        self.request.complete(Err(error));
+    }
 }
 
 impl MonClient {
-    /// Registers a question and sends it, now or as soon as there is a session.
-    /// `front` makes the message's front, given the tid and the cluster.
-    fn ask(
+    /// Registers a request and sends it, now or as soon as there is a session.
+    fn submit<R: MonRequest>(
         &self,
-        what: &'static str,
-        message_kind: u16,
-        version: u16,
-        callback: Option<Callback<Answer>>,
-        front: impl FnOnce(u64, &Fsid) -> Result<KVVec<u8>>,
-    ) -> Result<Arc<Query>> {
-        let tid = self
-            .last_tid
-            .fetch_add(1, kernel::sync::atomic::Relaxed)
-            .wrapping_add(1);
-        let fsid = self.fsid().ok_or_else(errno::enotconn)?;
+        what: &R,
+        callback: Option<Callback<R::Reply>>,
+    ) -> Result<Arc<GenericRequest<R>>> {
+        let tid = self.last_tid.fetch_add(1, Relaxed).wrapping_add(1);
+        let fsid = {
+            let map = self.map.lock();
+            (map.epoch > 0).then_some(map.fsid)
+        };
+        let fsid = fsid.ok_or_else(errno::enotconn)?;
+        let message = Message::new(Parts {
+            kind: R::KIND,
+            tid,
+            version: R::VERSION,
+            front: what.encode(tid, &fsid)?,
+            ..Parts::default()
+        })?;
         let reason = Reason {
-            what,
+            what: R::NAME,
             whom: FROM_MONITORS,
             id: tid,
             ..Reason::default()
         };
-        let parts = Parts {
-            kind: message_kind,
-            tid,
-            version,
-            front: front(tid, &fsid)?,
-            ..Parts::default()
-        };
-        let message = Message::new(parts)?;
-        let query = Arc::pin_init(
-            pin_init!(Query {
+        let request = Arc::pin_init(
+            pin_init!(GenericRequest {
                 request <- Request::new(tid, reason, None, callback),
                 message,
             }),
             GFP_KERNEL,
         )?;
-        let node = RBTreeNode::new(tid, query.clone(), GFP_KERNEL)?;
+        let pending: Arc<dyn Pending> = request.clone();
+        let node = RBTreeNode::new(tid, pending, GFP_KERNEL)?;
         let mut inner = self.inner.lock();
         if inner.hunt.is_stopped() {
             return Err(errno::eshutdown());
         }
-        inner.queries.insert(node);
+        inner.requests.insert(node);
         if !inner.hunt.is_hunting() {
-            self.con.send(query.message.clone());
+            self.con.send(request.message.clone());
         }
-        Ok(query)
+        Ok(request)
     }
 
-    /// Waits for the answer; forgets the question if the task is killed.
-    fn wait(&self, query: &Query) -> Result<Answer> {
-        let answer = query.request.wait(&self.waits);
+    /// Waits for the answer; forgets the request if the task is killed.
+    fn wait<R: MonRequest>(&self, request: &GenericRequest<R>) -> Result<R::Reply> {
+        let answer = request.request.wait(&self.waits);
         if answer.is_ok() {
             // Who answered has taken it out.
             return answer;
         }
-        if self
-            .inner
-            .lock()
-            .queries
-            .remove(&query.request.tid())
-            .is_some()
-        {
-            self.con.revoke(&query.message);
-            query.request.complete(Err(EINTR));
+        let tid = request.request.tid();
+        if self.inner.lock().requests.remove(&tid).is_some() {
+            self.con.revoke(&request.message);
+            request.request.complete(Err(EINTR));
         }
         answer
     }
@@ -112,15 +146,9 @@ impl MonClient {
     /// # Errors
     ///
     /// `EINTR` when the task is being killed, `ENOTCONN` before the cluster is known,
-    /// `ESHUTDOWN`, `ENOMEM`.
+    /// `ESHUTDOWN`, `EIO` if the answer cannot be read, `ENOMEM`.
     pub fn statfs(&self, pool: Option<u64>) -> Result<Statfs> {
-        let query = self.ask("statfs", kind::STATFS, 2, None, |_, fsid| {
-            mon::statfs(fsid, pool)
-        })?;
-        match self.wait(&query)? {
-            Answer::Statfs(statfs) => Ok(statfs),
-            _ => Err(errno::eproto()),
-        }
+        self.wait(&*self.submit(&StatfsRequest { pool }, None)?)
     }
 
     /// The newest epoch of "mdsmap", "osdmap" or "monmap".
@@ -128,39 +156,25 @@ impl MonClient {
     /// # Errors
     ///
     /// As [`statfs`](Self::statfs).
-    pub fn get_version(&self, what: &str) -> Result<u64> {
-        let query = self.ask(
-            "mon_get_version",
-            kind::MON_GET_VERSION,
-            1,
-            None,
-            |tid, _| mon::get_version(tid, what),
-        )?;
-        version(self.wait(&query))
+    pub fn get_version(&self, what: &'static str) -> Result<u64> {
+        self.wait(&*self.submit(&GetVersion { what }, None)?)
     }
 
     /// As [`get_version`](Self::get_version), for a callback, which is called from
-    /// the connection's work, or with an error by [`stop`](Self::stop). If this
-    /// fails, the callback is not called.
-    pub fn get_version_async(&self, what: &str, done: Callback<u64>) -> Result {
-        let callback = Callback::new(move |answer| done.call(version(answer)))?;
-        self.ask(
-            "mon_get_version",
-            kind::MON_GET_VERSION,
-            1,
-            Some(callback),
-            |tid, _| mon::get_version(tid, what),
-        )?;
-        Ok(())
+    /// the connection's work with no lock held, or with an error by [`stop`](Self::stop).
+    /// If this fails, the callback is not called.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` before the cluster is known, `ESHUTDOWN`, `ENOMEM`.
+    pub fn get_version_async(&self, what: &'static str, done: Callback<u64>) -> Result {
+        self.submit(&GetVersion { what }, Some(done)).map(|_| ())
     }
 
-    fn command(&self, text: &[u8]) -> Result {
-        let query = self.ask("command", kind::MON_COMMAND, 1, None, |_, fsid| {
-            mon::command(fsid, text)
-        })?;
-        match self.wait(&query)? {
-            Answer::Command(0) => Ok(()),
-            Answer::Command(error @ -4095..=-1) => Err(Error::from_errno(error)),
+    fn command(&self, command: &Command) -> Result {
+        match self.wait(&*self.submit(command, None)?)? {
+            0 => Ok(()),
+            error @ -4095..=-1 => Err(Error::from_errno(error)),
             _ => Err(errno::eproto()),
         }
     }
@@ -172,61 +186,44 @@ impl MonClient {
     ///
     /// The monitors' answer, or as [`statfs`](Self::statfs).
     pub fn blocklist_add(&self, addr: &EntityAddr) -> Result {
-        let command = |word| self.command(&mon::blocklist_add(word, addr)?);
-        match command("blocklist") {
+        let add = |word| self.command(&blocklist_add(word, addr)?);
+        match add("blocklist") {
             // Monitors before Pacific know it by its old name.
-            Err(error) if error == EINVAL => command("blacklist")?,
+            Err(error) if error == EINVAL => add("blacklist")?,
             other => other?,
         }
         self.wait_latest_osdmap(None)
     }
 
-    pub(super) fn has_query(&self, tid: u64) -> bool {
-        self.inner.lock().queries.get(&tid).is_some()
+    pub(super) fn has_request(&self, tid: u64) -> bool {
+        self.inner.lock().requests.get(&tid).is_some()
     }
 
     /// Asks again everything that was not answered.
-    pub(super) fn resend_queries(&self, inner: &Inner) {
-        for query in inner.queries.values() {
-            self.con.send(query.message.clone());
+    pub(super) fn resend_requests(&self, inner: &Inner) {
+        for request in inner.requests.values() {
+            self.con.send(request.message().clone());
         }
     }
 
-    pub(super) fn handle_answer(&self, msg: &Incoming) -> Result {
-        let tid = msg.header.tid;
-        let answer = match msg.header.kind {
-            kind::STATFS_REPLY => Statfs::decode(&msg.front).map(|s| (tid, Answer::Statfs(s))),
-            kind::MON_COMMAND_ACK => {
-                mon::command_ack(&msg.front).map(|result| (tid, Answer::Command(result)))
-            }
-            // Old monitors leave the tid of the message empty.
-            _ => mon::get_version_reply(&msg.front).and_then(|(handle, epoch)| {
-                match tid == 0 || tid == handle {
-                    true => Ok((handle, Answer::Version(epoch))),
-                    false => Err(errno::ebadmsg()),
-                }
-            }),
+    /// A monitor answers a request.
+    pub(super) fn handle_reply(&self, msg: &Incoming) {
+        let tid = match (msg.header.kind, msg.header.tid) {
+            // Old monitors leave it empty.
+            (kind::MON_GET_VERSION_REPLY, 0) => get_version_handle(&msg.front).unwrap_or(0),
+            (_, tid) => tid,
         };
-        let (tid, answer) = answer?;
-        let query = self.inner.lock().queries.remove(&tid);
-        if let Some(query) = query {
-            query.request.complete(Ok(answer));
+        let request = self.inner.lock().requests.remove(&tid);
+        if let Some(request) = request {
+            request.reply(msg);
         }
-        Ok(())
     }
 
     /// Nobody will answer.
-    pub(crate) fn fail_queries(&self, error: Error) {
-        let queries = core::mem::replace(&mut self.inner.lock().queries, RBTree::new());
-        for query in queries.values() {
-            query.request.complete(Err(error));
+    pub(crate) fn fail_requests(&self, error: Error) {
+        let requests = core::mem::replace(&mut self.inner.lock().requests, RBTree::new());
+        for request in requests.values() {
+            request.fail(error);
         }
-    }
-}
-
-fn version(answer: Result<Answer>) -> Result<u64> {
-    match answer? {
-        Answer::Version(epoch) => Ok(epoch),
-        _ => Err(errno::eproto()),
     }
 }

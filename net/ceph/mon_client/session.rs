@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One session with a monitor: the callbacks of its connection.
-use kernel::{prelude::*, sync::Arc};
+use kernel::{prelude::*, sync::Arc, sync::MutexGuard};
 
 use ceph_proto::errno;
 use ceph_proto::wire::{
-    auth::method,
     mon::{self, kind},
     monmap::{Mon, MonMap},
 };
 
-use super::{now, Inner, MonClient, Sub};
-use crate::auth::{self, KernelCrypto};
+use super::{auth::State, maps::now, Cause, Inner, MonClient, Sub};
+use crate::auth::{self, KernelCrypto, Refusal};
 use crate::log::{error, info, warning};
 use crate::messenger::{
-    Alloc, AuthBadMethod, AuthKeys, AuthRequest, Connection, ConnectionOps, Header, Incoming,
+    Alloc, AuthBadMethod, AuthKeys, AuthRequest, Broken, Connection, ConnectionOps, Header,
+    Incoming,
 };
 
 /// What the connection calls; with the number of the session, so that calls of an
@@ -29,18 +29,18 @@ impl Session {
         Ok(Arc::new(Self { monc, number, mon }, GFP_KERNEL)?)
     }
 
-    /// The monitor knows us: subscribes, and asks again what was asked before.
-    fn established(&self, inner: &mut Inner) {
+    /// Subscribes, and asks again what was asked before.
+    fn opened(&self, inner: &mut Inner) {
         let monc = &self.monc;
-        inner.error = None;
+        inner.cause = None;
+        inner.broken = None;
         inner.lost_at = None;
-        inner.renewing = false;
         inner.subs.session_opened(now());
         if inner.hunt.found() {
             monc.schedule(inner);
         }
         monc.send_subs(inner);
-        monc.resend_queries(inner);
+        monc.resend_requests(inner);
         let Mon { rank, addr } = self.mon;
         info!("mon{rank} {addr} session established\n");
         monc.events
@@ -48,27 +48,25 @@ impl Session {
     }
 
     /// The monitor does not take us, or is not who it should be.
-    fn refused(&self, inner: &mut Inner, error: Error) {
+    fn refused(&self, error: Error) {
+        // That there is no memory says nothing of the key: the next attempt will.
         if error == ENOMEM {
-            // Says nothing of the key: the next attempt will.
             return;
         }
-        let Mon { rank, addr } = self.mon;
-        let name = auth::Name(inner.auth.name());
-        let protocol = method::name(inner.auth.method());
-        // It is tried again and again; one line tells it.
-        if inner.error.is_none() {
-            error!(
-                "mon{rank} {addr} auth protocol '{protocol}' authentication of client.{name} \
-                failed: {}; check that the user exists and that its key is the cluster's\n",
-                error.to_errno()
-            );
-            self.monc.events.add(format_args!(
-                "mon{rank} refused client.{name}: {}",
-                error.to_errno()
-            ));
+        if let Ok(method) = self.lock_auth().map(|auth| auth.client.method()) {
+            self.blame(Cause::Refused(self.mon, Refusal::client(method, error)));
         }
-        self.monc.give_up(inner, EACCES);
+    }
+
+    fn blame(&self, cause: Cause) {
+        if let Some(mut inner) = self.monc.lock_session(self.number) {
+            self.monc.blame(&mut inner, cause);
+        }
+    }
+
+    fn lock_auth(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.monc.auth.lock_session(self.number);
+        state.ok_or_else(errno::econnaborted)
     }
 
     fn handle_monmap(&self, msg: &Incoming) -> Result {
@@ -97,23 +95,13 @@ impl Session {
 
     fn handle_auth_reply(&self, msg: &Incoming) {
         let monc = &self.monc;
-        let Some(mut inner) = monc.lock_session(self.number) else {
+        let Err(error) = monc.renewed(self.number, &msg.front) else {
             return;
         };
-        inner.renewing = false;
-        let next = inner.auth.renewed(&KernelCrypto, auth::now(), &msg.front);
-        let sent = next.and_then(|front| match front {
-            Some(front) => monc.send_auth(front).map(|()| true),
-            None => Ok(false),
-        });
-        match sent {
-            Ok(sent) => inner.renewing = sent,
-            Err(error) => {
-                // A new session begins with a new proof.
-                error!("cannot renew tickets: {}\n", error.to_errno());
-                monc.reopen(&mut inner);
-                monc.schedule(&inner);
-            }
+        error!("cannot renew tickets: {}\n", error.to_errno());
+        if let Some(mut inner) = monc.lock_session(self.number) {
+            monc.reopen(&mut inner);
+            monc.schedule(&inner);
         }
     }
 
@@ -126,6 +114,10 @@ impl Session {
     }
 
     fn handle(&self, msg: &Incoming) -> Result {
+        if is_reply(msg.header.kind) {
+            self.monc.handle_reply(msg);
+            return Ok(());
+        }
         let Some(version) = understood(msg.header.kind) else {
             warn_unknown(msg.header.kind);
             return Ok(());
@@ -134,9 +126,6 @@ impl Session {
         match msg.header.kind {
             kind::MON_MAP => self.handle_monmap(msg),
             kind::MON_SUBSCRIBE_ACK => self.handle_subscribe_ack(msg),
-            kind::STATFS_REPLY | kind::MON_GET_VERSION_REPLY | kind::MON_COMMAND_ACK => {
-                self.monc.handle_answer(msg)
-            }
             kind::AUTH_REPLY => {
                 self.handle_auth_reply(msg);
                 Ok(())
@@ -156,16 +145,19 @@ impl Session {
     }
 }
 
+/// Whether it answers a request, which knows what it understands.
+fn is_reply(kind: u16) -> bool {
+    matches!(
+        kind,
+        kind::STATFS_REPLY | kind::MON_GET_VERSION_REPLY | kind::MON_COMMAND_ACK
+    )
+}
+
 /// Up to which version of its encoding a message is read.
 fn understood(kind: u16) -> Option<u16> {
     match kind {
-        kind::MON_MAP
-        | kind::STATFS_REPLY
-        | kind::MON_SUBSCRIBE_ACK
-        | kind::AUTH_REPLY
-        | kind::MON_COMMAND_ACK
-        | kind::FS_MAP_USER => Some(1),
-        kind::MON_GET_VERSION_REPLY | kind::MDS_MAP => Some(2),
+        kind::MON_MAP | kind::MON_SUBSCRIBE_ACK | kind::AUTH_REPLY | kind::FS_MAP_USER => Some(1),
+        kind::MDS_MAP => Some(2),
         kind::OSD_MAP => Some(4),
         _ => None,
     }
@@ -178,9 +170,10 @@ fn warn_unknown(kind: u16) {
 impl ConnectionOps for Session {
     fn alloc_msg(&self, _con: &Arc<Connection>, header: &Header) -> Alloc {
         match header.kind {
-            kind::STATFS_REPLY | kind::MON_COMMAND_ACK if !self.monc.has_query(header.tid) => {
-                Alloc::Skip
-            }
+            reply if is_reply(reply) => match self.monc.has_request(header.tid) {
+                true => Alloc::Accept,
+                false => Alloc::Skip,
+            },
             known if understood(known).is_some() => Alloc::Accept,
             unknown => {
                 warn_unknown(unknown);
@@ -208,8 +201,18 @@ impl ConnectionOps for Session {
         })
     }
 
-    fn fault(&self, _con: &Arc<Connection>) {
+    fn established(&self, _con: &Arc<Connection>) {
         if let Some(mut inner) = self.monc.lock_session(self.number) {
+            self.opened(&mut inner);
+        }
+    }
+
+    fn fault(&self, _con: &Arc<Connection>, broken: &Broken) {
+        if let Some(mut inner) = self.monc.lock_session(self.number) {
+            inner.broken = Some((self.mon, *broken));
+            if let Some(cause) = Cause::of(self.mon, broken) {
+                self.monc.blame(&mut inner, cause);
+            }
             if inner.hunt.lost() {
                 self.monc.reopen(&mut inner);
                 self.monc.schedule(&inner);
@@ -218,21 +221,16 @@ impl ConnectionOps for Session {
     }
 
     fn auth_request(&self, _con: &Arc<Connection>) -> Result<AuthRequest> {
-        let mut inner = self
-            .monc
-            .lock_session(self.number)
-            .ok_or_else(errno::econnaborted)?;
-        let payload = inner.auth.request()?;
-        auth::request(inner.auth.method(), payload)
+        let (method, payload) = {
+            let mut auth = self.lock_auth()?;
+            (auth.client.method(), auth.client.request()?)
+        };
+        auth::request(method, payload)
     }
 
     fn auth_more(&self, _con: &Arc<Connection>, payload: &[u8]) -> Result<KVVec<u8>> {
-        let mut inner = self
-            .monc
-            .lock_session(self.number)
-            .ok_or_else(errno::econnaborted)?;
-        let answer = inner.auth.more(&KernelCrypto, payload);
-        answer.inspect_err(|error| self.refused(&mut inner, *error))
+        let answer = self.lock_auth()?.client.more(&KernelCrypto, payload);
+        answer.inspect_err(|error| self.refused(*error))
     }
 
     fn auth_done(
@@ -242,31 +240,19 @@ impl ConnectionOps for Session {
         _con_mode: u32,
         payload: &[u8],
     ) -> Result<AuthKeys> {
-        let mut inner = self
-            .monc
-            .lock_session(self.number)
-            .ok_or_else(errno::econnaborted)?;
-        let keys = inner
-            .auth
-            .done(&KernelCrypto, auth::now(), global_id, payload)
-            .inspect_err(|error| self.refused(&mut inner, *error))?;
-        let keys = auth::keys(&keys)?;
+        let done = {
+            let mut auth = self.lock_auth()?;
+            let now = auth::now();
+            auth.client.done(&KernelCrypto, now, global_id, payload)
+        };
+        let keys = done.inspect_err(|error| self.refused(*error))?;
         self.monc.messenger.set_global_id(global_id);
-        self.established(&mut inner);
-        Ok(keys)
+        Ok(auth::keys(keys))
     }
 
     fn auth_bad_method(&self, _con: &Arc<Connection>, bad: &AuthBadMethod) -> Result {
-        let mut inner = self
-            .monc
-            .lock_session(self.number)
-            .ok_or_else(errno::econnaborted)?;
-        let error = auth::bad_method(inner.error.is_none(), "mon", bad);
-        if auth::is_refusal(bad) {
-            self.refused(&mut inner, error);
-        } else {
-            self.monc.give_up(&mut inner, error);
-        }
-        Err(error)
+        let refusal = Refusal::of(bad);
+        self.blame(Cause::Refused(self.mon, refusal));
+        Err(refusal.error())
     }
 }

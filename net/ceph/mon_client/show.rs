@@ -40,13 +40,14 @@ impl MonClient {
             }
         }
         show!(m, "fs_cluster_id {}\n", inner.subs.fs().unwrap_or(-1));
-        for query in inner.queries.values() {
-            let what = match query.message.kind() {
+        for request in inner.requests.values() {
+            let message = request.message();
+            let what = match message.kind() {
                 kind::STATFS => "statfs",
                 kind::MON_GET_VERSION => "mon_get_version",
                 _ => "unknown",
             };
-            show!(m, "{} {what}\n", query.request.tid());
+            show!(m, "{} {what}\n", message.tid());
         }
     }
 }

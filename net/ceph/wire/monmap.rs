@@ -12,6 +12,8 @@ use crate::errno::{eaddrnotavail, ebadmsg, eopnotsupp};
 pub const MAX_MON: usize = 31;
 /// Port of msgr2 (`CEPH_MON_PORT_IANA`).
 pub const MON_PORT: u16 = 3300;
+/// Port of msgr1 (`CEPH_MON_PORT_LEGACY`).
+pub const MON_PORT_LEGACY: u16 = 6789;
 
 /// One monitor that can be talked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,10 @@ use crate::harness::{again, Input};
 use ceph_proto::wire::auth::{self, CryptoKey, TicketBlob};
 use ceph_proto::wire::decode::Decoder;
 use ceph_proto::wire::flat_map::FlatMap;
-use ceph_proto::wire::mon::{self, AuthReply, Statfs};
+use ceph_proto::wire::mon::{self, AuthReply};
+use ceph_proto::wire::mon_request::{
+    get_version_handle, Command, GetVersion, MonRequest, StatfsRequest,
+};
 use ceph_proto::wire::monmap::{parse_addrs, MonMap, MAX_MON};
 use ceph_proto::wire::msgr2::{
     self, AuthBadMethod, AuthDone, AuthRequest, ClientIdent, Crypto, Epilogue, Hello, MessageHead,
@@ -130,11 +133,12 @@ pub(crate) fn auth_reply(raw: &[u8]) {
 
 pub(crate) fn mon_replies(raw: &[u8]) {
     let input = Input::new(raw);
-    match input.param % 4 {
+    match input.param % 5 {
         0 => input.check(mon::subscribe_ack, drop),
-        1 => input.check(Statfs::decode, drop),
-        2 => input.check(mon::get_version_reply, drop),
-        _ => input.check(mon::command_ack, drop),
+        1 => input.check(StatfsRequest::decode, drop),
+        2 => input.check(GetVersion::decode, drop),
+        3 => input.check(Command::decode, drop),
+        _ => input.check(get_version_handle, drop),
     }
 }
 

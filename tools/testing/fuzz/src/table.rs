@@ -44,8 +44,9 @@ pub const TARGETS: &[Target] = targets! {
     net::ticket_blob, 256: "auth::TicketBlob::decode";
     net::ticket_replies, 1024: "auth::ticket_replies";
     net::auth_reply, 1024: "mon::AuthReply::decode";
-    net::mon_replies, 128: "mon::subscribe_ack" "mon::Statfs::decode" "mon::get_version_reply"
-        "mon::command_ack";
+    net::mon_replies, 128: "mon::subscribe_ack" "mon_request::StatfsRequest::decode"
+        "mon_request::GetVersion::decode" "mon_request::Command::decode"
+        "mon_request::get_version_handle";
     net::monmap, 2048: "monmap::MonMap::decode";
     net::addrs_text, 256: "monmap::parse_addrs";
     net::preamble, 64: "msgr2::Preamble::decode";
