@@ -8,6 +8,20 @@ use kernel_ext_bindings as bindings;
 #[allow(non_upper_case_globals)]
 const __LOG_PREFIX: &[u8] = b"kernel_ext\0";
 
+/// Whose the tables of this crate are, as `module!` says it elsewhere: those of tests, which no
+/// module has to be held for.
+#[cfg(kernel_7_3)]
+#[doc(hidden)]
+pub struct LocalModule;
+
+#[cfg(kernel_7_3)]
+impl kernel::ModuleMetadata for LocalModule {
+    const NAME: &'static kernel::str::CStr = c"kernel_ext";
+    // SAFETY: Null stands for no module, which needs no counting.
+    const THIS_MODULE: kernel::ThisModule =
+        unsafe { kernel::ThisModule::from_ptr(core::ptr::null_mut()) };
+}
+
 pub mod alloc_scope;
 pub mod crypto;
 pub mod debugfs;

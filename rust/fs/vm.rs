@@ -72,15 +72,18 @@ pub(super) unsafe extern "C" fn mmap_prepare<O: Operations>(
 struct Vtable<O: Operations>(PhantomData<O>);
 
 impl<O: Operations> Vtable<O> {
-    const TABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
-        fault: Some(Self::fault),
-        map_pages: if O::HAS_MAY_MAP {
-            Some(Self::map_pages)
-        } else {
-            None
-        },
-        // SAFETY: All members are nullable pointers.
-        ..unsafe { MaybeUninit::zeroed().assume_init() }
+    const TABLE: bindings::vm_operations_struct = {
+        assert!(O::HAS_FAULT, "a mapping without `fault`");
+        bindings::vm_operations_struct {
+            fault: Some(Self::fault),
+            map_pages: if O::HAS_MAY_MAP {
+                Some(Self::map_pages)
+            } else {
+                None
+            },
+            // SAFETY: All members are nullable pointers.
+            ..unsafe { MaybeUninit::zeroed().assume_init() }
+        }
     };
 
     /// # Safety

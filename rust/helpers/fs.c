@@ -208,6 +208,21 @@ __rust_helper struct dentry *rust_helper_test_lookup(struct qstr *name, struct d
 	return lookup_noperm_positive_unlocked(name, dir);
 }
 
+__rust_helper void rust_helper_test_lock_dentry(struct dentry *dentry)
+{
+	spin_lock(&dentry->d_lock);
+}
+
+__rust_helper void rust_helper_test_unlock_dentry(struct dentry *dentry)
+{
+	spin_unlock(&dentry->d_lock);
+}
+
+__rust_helper int rust_helper_test_dentry_count(const struct dentry *dentry)
+{
+	return d_count(dentry);
+}
+
 __rust_helper int rust_helper_vfs_parse_fs_cstr(struct fs_context *fc, const char *key,
 						const char *value)
 {
@@ -241,11 +256,19 @@ __rust_helper void rust_helper_fs_type_unregister_keys(struct file_system_type *
 	for_each_fs_key(fs_type, lockdep_unregister_key);
 }
 
-/* Drops a reference that is not the last one. */
+/*
+ * Drops a reference that is not the last one. Never waits for d_lock, which the caller, or who
+ * is interrupted by it, may hold.
+ */
 __rust_helper bool rust_helper_dentry_put_not_last(struct dentry *dentry)
 {
-	if (lockref_put_or_lock(&dentry->d_lockref))
-		return true;
+	bool not_last;
+
+	if (!spin_trylock(&dentry->d_lock))
+		return false;
+	not_last = dentry->d_lockref.count > 1;
+	if (not_last)
+		dentry->d_lockref.count--;
 	spin_unlock(&dentry->d_lock);
-	return false;
+	return not_last;
 }

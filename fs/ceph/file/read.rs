@@ -176,7 +176,7 @@ fn carry_out<R: ReadToken<Fs = CephFs>>(plan: Plan, mut dest: IovDest) {
         Plan::Inline(data, start) => {
             let data = data.get(start..).unwrap_or_default();
             let part = data.get(..dest.len()).unwrap_or(data);
-            let copied = dest.copy_from_slice(part).map(|()| part.len());
+            let copied = dest.copy_from_slice(part);
             R::end(dest, copied);
         }
         Plan::Ask(fs, read) => {
@@ -195,7 +195,7 @@ fn carry_out<R: ReadToken<Fs = CephFs>>(plan: Plan, mut dest: IovDest) {
 
 fn finish<R: ReadToken<Fs = CephFs>>(answer: Result<Answer>) {
     // Without an answer the destination was dropped.
-    let Ok(Answer { result, dest }) = answer else {
+    let Ok(Answer { result, mut dest }) = answer else {
         return;
     };
     if result == Err(eshutdown()) {
@@ -204,9 +204,14 @@ fn finish<R: ReadToken<Fs = CephFs>>(answer: Result<Answer>) {
         }
     }
     let result = match result {
-        Ok(read) => Ok(read.min(dest.filled())),
+        // More came than the server says that it has read.
+        Ok(read) if read < dest.filled() => Err(EIO),
+        Ok(_) => Ok(()),
         // No object means that this part of the file was never written.
-        Err(error) if error == ENOENT => Ok(0),
+        Err(error) if error == ENOENT => {
+            dest.rewind();
+            Ok(())
+        }
         Err(error) => Err(error),
     };
     R::end(dest, result);

@@ -16,6 +16,7 @@ use core::ptr::{self, NonNull};
 use kernel::error::from_err_ptr;
 use kernel::ffi::c_uint;
 use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Full};
 use kernel::types::Opaque;
 
 mod ops;
@@ -23,7 +24,7 @@ mod states;
 
 pub(super) use ops::table;
 pub use ops::Operations;
-pub use states::{Child, DirChildren, Held, InLookup, Spliced, Unhashed};
+pub use states::{Child, DirChildren, InLookup, Spliced, Unhashed};
 
 /// Data of a dentry.
 ///
@@ -40,6 +41,9 @@ pub(super) struct Memory<T: FileSystem> {
     pub(super) rcu: Opaque<bindings::callback_head>,
     /// For [`super::super_block::Inner::defer_dput`].
     deferred: Opaque<bindings::llist_node>,
+    /// References that were handed over and not put yet. While it is not 0, the node is on
+    /// the list, or its work item is about to look.
+    handed_over: Atomic<u32>,
     pub(super) dentry: *mut bindings::dentry,
     pub(super) data: MaybeUninit<T::Dentry>,
 }
@@ -89,15 +93,28 @@ impl<T: FileSystem> Uncounted<T> {
         }
     }
 
+    /// Counts a reference that the work item of the super block shall put. True if the node
+    /// has to be put on its list.
+    pub(super) fn hand_over(&self) -> bool {
+        // SAFETY: By the invariant `d_fsdata` is set.
+        let memory = unsafe { &*(*self.as_ptr()).d_fsdata.cast::<Memory<T>>() };
+        memory.handed_over.fetch_add(1, Full) == 0
+    }
+
+    /// Takes what was handed over: the dentry, and how many references of it.
+    ///
     /// # Safety
     ///
-    /// `node` must come from [`Uncounted::deferred_node`].
-    pub(super) unsafe fn from_deferred_node(
+    /// `node` must come from [`Uncounted::deferred_node`], and have been taken off the list:
+    /// it may be put there again at once.
+    pub(super) unsafe fn take_over(
         node: *mut bindings::llist_node,
-    ) -> *mut bindings::dentry {
+    ) -> (*mut bindings::dentry, u32) {
         // SAFETY: It is that member, as it comes from `deferred_node`, and `d_init` has
-        // set the other.
-        unsafe { (*kernel::container_of!(Opaque::cast_from(node), Memory<T>, deferred)).dentry }
+        // set the others. The references that were handed over keep it.
+        let memory =
+            unsafe { &*kernel::container_of!(Opaque::cast_from(node), Memory<T>, deferred) };
+        (memory.dentry, memory.handed_over.xchg(0, Full))
     }
 
     /// The inode, which may change any time, unless negative.
@@ -166,7 +183,8 @@ impl<T: FileSystem> Dentry<T> {
         unsafe { SuperBlock::from_raw((*self.as_ptr()).d_sb) }
     }
 
-    /// One more reference. Any context.
+    /// One more reference. May spin for the lock of the dentry: not in softirq, nor in
+    /// [`Operations::delete`] or [`Operations::prune`] of this very dentry.
     pub fn get(&self) -> DentryRef<T> {
         self.super_block().inner().gate.get();
         // SAFETY: It has a reference.
@@ -286,9 +304,10 @@ impl<T: FileSystem> Dentry<T> {
 
 /// A counted reference to a dentry.
 ///
-/// Dropping it never sleeps: if it is the last one, the work item of the super block puts
-/// it, since that may evict the inode. So it may be dropped anywhere. Calls from the VFS,
-/// which may sleep, rather use [`DentryRef::put_now`].
+/// Dropping it neither sleeps nor waits for a lock: if it is the last one, since that may
+/// evict the inode, or somebody has the lock of the dentry, the work item of the super block
+/// puts it. So it may be dropped anywhere: in softirq, and with the locks of dentries held.
+/// Calls from the VFS, which may sleep, rather use [`DentryRef::put_now`].
 ///
 /// # Invariants
 ///

@@ -10,6 +10,7 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
 
 /// The operations of all dentries of a file system.
 #[vtable]
@@ -65,26 +66,32 @@ pub(in crate::fs) const fn table<O: Operations>() -> &'static bindings::dentry_o
 struct Vtable<O: Operations>(PhantomData<O>);
 
 impl<O: Operations> Vtable<O> {
-    const TABLE: bindings::dentry_operations = bindings::dentry_operations {
-        d_revalidate: if O::HAS_REVALIDATE {
-            Some(Self::d_revalidate)
-        } else {
-            None
-        },
-        d_delete: if O::HAS_DELETE {
-            Some(Self::d_delete)
-        } else {
-            None
-        },
-        d_init: Some(Self::d_init),
-        d_release: Some(Self::d_release),
-        d_prune: if O::HAS_PRUNE {
-            Some(Self::d_prune)
-        } else {
-            None
-        },
-        // SAFETY: All members are nullable pointers.
-        ..unsafe { MaybeUninit::zeroed().assume_init() }
+    const TABLE: bindings::dentry_operations = {
+        assert!(
+            O::HAS_REVALIDATE || !O::HAS_REVALIDATE_RCU,
+            "`revalidate_rcu` without `revalidate`: neither would be called",
+        );
+        bindings::dentry_operations {
+            d_revalidate: if O::HAS_REVALIDATE {
+                Some(Self::d_revalidate)
+            } else {
+                None
+            },
+            d_delete: if O::HAS_DELETE {
+                Some(Self::d_delete)
+            } else {
+                None
+            },
+            d_init: Some(Self::d_init),
+            d_release: Some(Self::d_release),
+            d_prune: if O::HAS_PRUNE {
+                Some(Self::d_prune)
+            } else {
+                None
+            },
+            // SAFETY: All members are nullable pointers.
+            ..unsafe { MaybeUninit::zeroed().assume_init() }
+        }
     };
 
     /// # Safety
@@ -163,6 +170,7 @@ impl<O: Operations> Vtable<O> {
         let memory = KBox::into_raw(memory);
         // SAFETY: The dentry is new, and the memory ours.
         unsafe {
+            (&raw mut (*slot).handed_over).write(Atomic::new(0));
             (*slot).dentry = dentry;
             (*dentry).d_fsdata = memory.cast::<c_void>();
         }

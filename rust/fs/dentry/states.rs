@@ -22,8 +22,8 @@ use super::{Dentry, DentryRef};
 use crate::bindings;
 use crate::fs::inode::InodeRef;
 use crate::fs::FileSystem;
+use core::cell::Cell;
 use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use kernel::error::from_err_ptr;
@@ -155,58 +155,75 @@ impl<T: FileSystem> Spliced<'_, T> {
     }
 }
 
-/// A dentry that is held while its directory is locked.
-///
-/// So the super block needs no other reference ([`DentryRef`]), and dropping it, which may
-/// sleep and evict the inode, does so in a call from the VFS.
+/// A child of a directory that is locked, for the time of one call of
+/// [`DirChildren::with_child`], whose frame has this. What the callback gets only borrows
+/// it, so nothing that the callback does or forgets keeps a reference.
 ///
 /// # Invariants
 ///
-/// It owns a reference. Its directory is locked for `'a`.
-pub struct Held<'a, T: FileSystem>(NonNull<bindings::dentry>, PhantomData<&'a Dentry<T>>);
+/// It owns a reference to `dentry`, and to `other` unless that is null. If `in_lookup`, the
+/// state of that name was made for us, and we have to end it.
+struct Met<T: FileSystem> {
+    dentry: NonNull<bindings::dentry>,
+    /// What is used instead of `dentry` after a splice.
+    other: Cell<*mut bindings::dentry>,
+    in_lookup: bool,
+    _p: PhantomData<T>,
+}
 
-impl<T: FileSystem> Held<'_, T> {
+impl<T: FileSystem> Met<T> {
     /// # Safety
     ///
     /// `dentry` must be null, or of `T` and have a reference that the caller owns; its
     /// directory must be locked for as long as this lives.
     unsafe fn new(dentry: *mut bindings::dentry) -> Option<Self> {
-        // INVARIANT: The caller's obligation.
-        NonNull::new(dentry).map(|dentry| Self(dentry, PhantomData))
+        let dentry = NonNull::new(dentry)?;
+        // SAFETY: It has a reference. If it is in lookup, it was made for our caller, as
+        // the lookup of others has been waited for.
+        let in_lookup = unsafe { bindings::d_in_lookup(dentry.as_ptr()) } != 0;
+        // INVARIANT: The caller's obligation, and as was seen.
+        Some(Self {
+            dentry,
+            other: Cell::new(ptr::null_mut()),
+            in_lookup,
+            _p: PhantomData,
+        })
+    }
+
+    fn lend(&self) -> Child<'_, T> {
+        if self.in_lookup {
+            Child::InLookup(InLookup(self))
+        } else {
+            // SAFETY: By the invariant.
+            Child::Existing(unsafe { Dentry::from_raw(self.dentry.as_ptr()) })
+        }
     }
 }
 
-impl<T: FileSystem> Deref for Held<'_, T> {
-    type Target = Dentry<T>;
-
-    fn deref(&self) -> &Dentry<T> {
-        // SAFETY: By the invariant.
-        unsafe { Dentry::from_raw(self.0.as_ptr()) }
-    }
-}
-
-impl<T: FileSystem> Drop for Held<'_, T> {
+impl<T: FileSystem> Drop for Met<T> {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours. The directory, which is locked, keeps the super block
-        // alive.
-        unsafe { bindings::dput(self.0.as_ptr()) };
+        // SAFETY: By the invariants. The first does nothing if a splice has done it. The
+        // directory, which is locked, keeps the super block alive.
+        unsafe {
+            if self.in_lookup {
+                bindings::d_lookup_done(self.dentry.as_ptr());
+            }
+            bindings::dput(self.dentry.as_ptr());
+            bindings::dput(self.other.get());
+        }
     }
 }
 
 /// A child that readdir has met.
 pub enum Child<'a, T: FileSystem> {
     /// It is in the tree.
-    Existing(Held<'a, T>),
+    Existing(&'a Dentry<T>),
     /// It can be added.
     InLookup(InLookup<'a, T>),
 }
 
-/// A dentry in the making, for a name that nobody else looks up now. Dropping it ends that.
-///
-/// # Invariants
-///
-/// It is in-lookup, which the owner of this has to end.
-pub struct InLookup<'a, T: FileSystem>(Held<'a, T>);
+/// A dentry in the making, for a name that nobody else looks up until the callback returns.
+pub struct InLookup<'a, T: FileSystem>(&'a Met<T>);
 
 impl<'a, T: FileSystem> InLookup<'a, T> {
     /// Puts it into the tree, as [`Unhashed::splice`] does.
@@ -214,26 +231,20 @@ impl<'a, T: FileSystem> InLookup<'a, T> {
     /// # Errors
     ///
     /// Those of [`Unhashed::splice`].
-    pub fn splice(self, inode: Option<InodeRef<T>>) -> Result<Held<'a, T>> {
-        // SAFETY: By the invariants it is not hashed and the directory locked. What it gives
-        // comes with a reference.
-        let other = unsafe { Held::new(splice(self.0.as_ptr(), inode)?) };
-        Ok(match other {
-            Some(other) => other,
-            None => {
-                // It is in the tree now, which has ended the lookup.
-                let this = ManuallyDrop::new(self);
-                // SAFETY: `this` is not dropped, so the reference is moved.
-                unsafe { ptr::read(&this.0) }
-            }
-        })
-    }
-}
-
-impl<T: FileSystem> Drop for InLookup<'_, T> {
-    fn drop(&mut self) {
-        // SAFETY: By the invariant. It does nothing if `splice` has done it.
-        unsafe { bindings::d_lookup_done(self.0.as_ptr()) };
+    pub fn splice(self, inode: Option<InodeRef<T>>) -> Result<&'a Dentry<T>> {
+        let met = self.0;
+        // SAFETY: It is not hashed, as this is done once, and the directory is locked. What
+        // it gives comes with a reference, which `met` keeps.
+        unsafe {
+            let other = splice(met.dentry.as_ptr(), inode)?;
+            met.other.set(other);
+            let used = if other.is_null() {
+                met.dentry.as_ptr()
+            } else {
+                other
+            };
+            Ok(Dentry::from_raw(used))
+        }
     }
 }
 
@@ -267,24 +278,17 @@ impl<'a, T: FileSystem> DirChildren<'a, T> {
     ) -> Result<R> {
         let name = self.0.qstr(name).ok_or(EINVAL)?;
         if likely {
-            // SAFETY: The directory is held and locked; the name is hashed for it. What it
-            // gives comes with a reference, and `f` cannot keep it longer than the lock.
-            let cached = unsafe { Held::new(bindings::d_lookup(self.0.as_ptr(), &name)) };
-            if let Some(dentry) = cached {
-                return Ok(f(Child::Existing(dentry)));
+            // SAFETY: The directory is held and locked, longer than this frame; the name is
+            // hashed for it. What it gives comes with a reference.
+            let cached = unsafe { Met::new(bindings::d_lookup(self.0.as_ptr(), &name)) };
+            if let Some(met) = cached {
+                return Ok(f(met.lend()));
             }
         }
         // SAFETY: The directory is held and locked; the name is hashed for it.
         let dentry = unsafe { from_err_ptr(bindings::d_alloc_parallel(self.0.as_ptr(), &name))? };
-        // SAFETY: It comes with a reference, and `f` cannot keep it longer than the lock.
-        let dentry = unsafe { Held::new(dentry) }.ok_or(ENOMEM)?;
-        // SAFETY: It is held.
-        let child = if unsafe { bindings::d_in_lookup(dentry.as_ptr()) } != 0 {
-            // INVARIANT: The state was made for us.
-            Child::InLookup(InLookup(dentry))
-        } else {
-            Child::Existing(dentry)
-        };
-        Ok(f(child))
+        // SAFETY: As above.
+        let met = unsafe { Met::new(dentry) }.ok_or(ENOMEM)?;
+        Ok(f(met.lend()))
     }
 }

@@ -320,13 +320,9 @@ impl<O: Operations> Token<O> {
 impl<O: Operations> ReadToken for Token<O> {
     type Fs = O::Fs;
 
-    fn end(mut dest: IovDest, result: Result<usize>) {
+    fn end(mut dest: IovDest, result: Result) {
         let at = dest.at();
-        let result = match result {
-            Ok(read) if read < dest.filled() => Err(EIO),
-            Ok(_) => dest.zero_rest(),
-            Err(error) => Err(error),
-        };
+        let result = result.and_then(|()| dest.zero_rest());
         if let Ok(this) = dest.into_owner::<Self>() {
             let read = this.into_read();
             if let Err(error) = result {

@@ -78,42 +78,48 @@ pub(in crate::fs) const fn table<O: Operations>() -> *const bindings::file_opera
 struct Vtable<O: Operations>(PhantomData<O>);
 
 impl<O: Operations> Vtable<O> {
-    const TABLE: bindings::file_operations = bindings::file_operations {
-        open: Some(Self::open),
-        release: Some(Self::release),
-        llseek: if O::HAS_LLSEEK {
-            Some(Self::llseek)
-        } else {
-            Some(bindings::generic_file_llseek)
-        },
-        read: if O::HAS_ITERATE {
-            Some(bindings::generic_read_dir)
-        } else {
-            None
-        },
-        read_iter: if O::HAS_READ_ITER {
-            Some(Self::read_iter)
-        } else {
-            None
-        },
-        splice_read: if O::HAS_SPLICE_READ {
-            Some(Self::splice_read)
-        } else {
-            None
-        },
-        mmap_prepare: if O::HAS_FAULT {
-            Some(vm::mmap_prepare::<O>)
-        } else {
-            None
-        },
-        iterate_shared: if O::HAS_ITERATE {
-            Some(Self::iterate_shared)
-        } else {
-            None
-        },
-        fsync: Some(bindings::noop_fsync),
-        // SAFETY: All members are numbers and nullable pointers.
-        ..unsafe { MaybeUninit::zeroed().assume_init() }
+    const TABLE: bindings::file_operations = {
+        assert!(
+            O::HAS_FAULT || !O::HAS_MAY_MAP,
+            "`may_map` without `fault`: neither would be called",
+        );
+        bindings::file_operations {
+            open: Some(Self::open),
+            release: Some(Self::release),
+            llseek: if O::HAS_LLSEEK {
+                Some(Self::llseek)
+            } else {
+                Some(bindings::generic_file_llseek)
+            },
+            read: if O::HAS_ITERATE {
+                Some(bindings::generic_read_dir)
+            } else {
+                None
+            },
+            read_iter: if O::HAS_READ_ITER {
+                Some(Self::read_iter)
+            } else {
+                None
+            },
+            splice_read: if O::HAS_SPLICE_READ {
+                Some(Self::splice_read)
+            } else {
+                None
+            },
+            mmap_prepare: if O::HAS_FAULT {
+                Some(vm::mmap_prepare::<O>)
+            } else {
+                None
+            },
+            iterate_shared: if O::HAS_ITERATE {
+                Some(Self::iterate_shared)
+            } else {
+                None
+            },
+            fsync: Some(bindings::noop_fsync),
+            // SAFETY: All members are numbers and nullable pointers.
+            ..unsafe { MaybeUninit::zeroed().assume_init() }
+        }
     };
 
     /// # Safety

@@ -102,6 +102,8 @@ impl<T: FileSystem> New<T> {
         I: Operations<Fs = T>,
         F: file::Operations<Fs = T>,
     {
+        // The VFS takes one without for a place that only it puts names into.
+        const { assert!(I::HAS_LOOKUP, "a directory without `lookup`") };
         let raw = self.as_ptr();
         // SAFETY: By the invariant nobody else uses these fields.
         unsafe {

@@ -114,29 +114,39 @@ pub(super) const fn table<O: Operations>() -> *const bindings::inode_operations 
 struct Vtable<O: Operations>(PhantomData<O>);
 
 impl<O: Operations> Vtable<O> {
-    const TABLE: bindings::inode_operations = bindings::inode_operations {
-        lookup: if O::HAS_LOOKUP {
-            Some(Self::lookup)
-        } else {
-            None
-        },
-        permission: if O::HAS_PERMISSION {
-            Some(Self::permission)
-        } else {
-            None
-        },
-        getattr: if O::HAS_GETATTR {
-            Some(Self::getattr)
-        } else {
-            None
-        },
-        get_link: if O::HAS_GET_LINK {
-            Some(Self::get_link)
-        } else {
-            None
-        },
-        // SAFETY: All members are nullable pointers.
-        ..unsafe { MaybeUninit::zeroed().assume_init() }
+    const TABLE: bindings::inode_operations = {
+        assert!(
+            O::HAS_PERMISSION || !O::HAS_PERMISSION_RCU,
+            "`permission_rcu` without `permission`: neither would be called",
+        );
+        assert!(
+            O::HAS_GET_LINK || !O::HAS_GET_LINK_RCU,
+            "`get_link_rcu` without `get_link`: neither would be called",
+        );
+        bindings::inode_operations {
+            lookup: if O::HAS_LOOKUP {
+                Some(Self::lookup)
+            } else {
+                None
+            },
+            permission: if O::HAS_PERMISSION {
+                Some(Self::permission)
+            } else {
+                None
+            },
+            getattr: if O::HAS_GETATTR {
+                Some(Self::getattr)
+            } else {
+                None
+            },
+            get_link: if O::HAS_GET_LINK {
+                Some(Self::get_link)
+            } else {
+                None
+            },
+            // SAFETY: All members are nullable pointers.
+            ..unsafe { MaybeUninit::zeroed().assume_init() }
+        }
     };
 
     /// # Safety

@@ -5,10 +5,11 @@
 //!
 //! netfs cuts a read into subrequests, each no longer than
 //! [`Operations::max_read`] says, and gives each to [`Operations::issue_read`] as a
-//! [`Subrequest`]: a token that ends the subrequest exactly once, by
-//! [`Subrequest::complete`] or, with an error, when it is dropped. The pages belong to
-//! the token: [`Subrequest::into_dest`] gives them away together with it, so whoever
-//! receives the data cannot write to pages that netfs has back.
+//! [`Subrequest`]: a token that ends the subrequest exactly once, by [`ReadToken::end`]
+//! or, with an error, when it is dropped. The pages belong to the token:
+//! [`Subrequest::into_dest`] gives them away together with it, so whoever receives the
+//! data cannot write to pages that netfs has back. How much was read is what the
+//! destination says that it was given, so no page that nobody wrote counts as read.
 //!
 //! ```
 //! use core::marker::PhantomData;
@@ -24,11 +25,10 @@
 //!     type Private = ();
 //!
 //!     fn issue_read(subrequest: Subrequest<T>) {
-//!         let len = subrequest.len();
 //!         // Usually `dest` is passed on to whoever receives the data.
 //!         let mut dest = subrequest.into_dest();
 //!         while dest.remaining() > 0 && dest.copy_from_slice(b"x").is_ok() {}
-//!         Subrequest::<T>::end(dest, Ok(len));
+//!         Subrequest::<T>::end(dest, Ok(()));
 //!     }
 //! }
 //! ```
@@ -71,9 +71,10 @@ pub trait ReadToken:
     /// The file system.
     type Fs: FileSystem;
 
-    /// Ends the part whose destination this is. On success the first bytes of it, as many as
-    /// said, have been filled; the rest reads as zeros (it is a hole, or beyond the end).
-    fn end(dest: IovDest, result: Result<usize>);
+    /// Ends the part whose destination this is. On success what was filled of it has been
+    /// read; the rest reads as zeros (it is a hole, or beyond the end). Does not sleep. A
+    /// destination of another kind is dropped.
+    fn end(dest: IovDest, result: Result);
 }
 
 /// Why a read is done.
@@ -205,10 +206,21 @@ impl<T: FileSystem> Subrequest<T> {
         }
     }
 
+    /// Ends it without success. Does not sleep.
+    pub fn fail(self, error: Error) {
+        // SAFETY: Nothing is said to be filled.
+        unsafe { self.complete(Err(error)) }
+    }
+
     /// Ends it. On success so many bytes have been read; if that is less than
     /// [`Subrequest::len`], the rest reads as zeros (it is a hole, or beyond the end).
     /// Does not sleep.
-    pub fn complete(self, result: Result<usize>) {
+    ///
+    /// # Safety
+    ///
+    /// On success the first bytes of its memory, as many as said, were written: netfs marks
+    /// the pages as valid, so they are shown to whoever reads the file.
+    unsafe fn complete(self, result: Result<usize>) {
         let raw = ManuallyDrop::new(self).raw.as_ptr();
         // SAFETY: By the invariant we own the subrequest. It is ended once, as `self` is
         // not dropped. netfs reads the fields after it has seen the end.
@@ -270,9 +282,12 @@ unsafe impl<T: FileSystem> ForeignOwnable for Subrequest<T> {
 impl<T: FileSystem> ReadToken for Subrequest<T> {
     type Fs = T;
 
-    fn end(dest: IovDest, result: Result<usize>) {
+    fn end(dest: IovDest, result: Result) {
+        let filled = dest.filled();
         if let Ok(this) = dest.into_owner::<Self>() {
-            this.complete(result);
+            // SAFETY: The owner is that of the destination, which was made of the memory of
+            // the subrequest as it is (`into_dest`), and which counts what is written to it.
+            unsafe { this.complete(result.map(|()| filled)) };
         }
     }
 }
@@ -284,7 +299,7 @@ impl<T: FileSystem> Drop for Subrequest<T> {
             raw: self.raw,
             _p: PhantomData,
         };
-        this.complete(Err(EIO));
+        this.fail(EIO);
     }
 }
 

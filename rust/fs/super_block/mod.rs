@@ -126,10 +126,15 @@ impl<T: FileSystem> Inner<T> {
         unsafe { self.defer(inode.deferred_node(), &self.deferred) };
     }
 
-    /// As [`Inner::defer_iput`], for a dentry.
+    /// As [`Inner::defer_iput`], for a dentry, and any number of its references.
     pub(super) fn defer_dput(&self, dentry: &dentry::Uncounted<T>) {
-        // SAFETY: As above.
-        unsafe { self.defer(dentry.deferred_node(), &self.deferred_dentries) };
+        // If it is on the list, the work item puts this one, too, perhaps at once: `dentry`
+        // and `self` may be gone then.
+        if dentry.hand_over() {
+            // SAFETY: The node is part of the dentry and not on the list: the work item has
+            // taken it off before it takes what was handed over.
+            unsafe { self.defer(dentry.deferred_node(), &self.deferred_dentries) };
+        }
     }
 
     /// # Safety
@@ -177,13 +182,19 @@ impl<T: FileSystem> Inner<T> {
         // SAFETY: The list is initialised.
         let mut node = unsafe { bindings::llist_del_all(this.deferred_dentries.get()) };
         while !node.is_null() {
-            // SAFETY: As above.
-            unsafe {
-                let dentry = dentry::Uncounted::<T>::from_deferred_node(node);
-                node = (*node).next;
-                bindings::dput(dentry);
+            // SAFETY: As above; so many references to the dentry are ours.
+            let references = unsafe {
+                let next = (*node).next;
+                let (dentry, references) = dentry::Uncounted::<T>::take_over(node);
+                node = next;
+                for _ in 0..references {
+                    bindings::dput(dentry);
+                }
+                references
+            };
+            for _ in 0..references {
+                this.gate.put();
             }
-            this.gate.put();
         }
     }
 }

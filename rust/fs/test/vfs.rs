@@ -4,6 +4,7 @@
 use super::*;
 use crate::bindings;
 use crate::fs::inode::mode;
+use crate::fs::registration;
 use core::mem::MaybeUninit;
 use kernel::error::{from_err_ptr, to_result};
 
@@ -182,6 +183,46 @@ mod tests {
                 drop(dentry);
             }
             Ok(())
+        })
+    }
+
+    #[test]
+    fn references_are_dropped_with_the_lock_held() -> Result {
+        mounted(|m| {
+            let kept = with_dentry(m, b"link", |dentry| dentry.get())?;
+            let others = [kept.clone(), kept.clone()];
+            // SAFETY: The dentry is held. What has its lock does not sleep.
+            let before = unsafe { bindings::test_dentry_count(kept.as_ptr()) };
+            // SAFETY: As above.
+            unsafe { bindings::test_lock_dentry(kept.as_ptr()) };
+            drop(others);
+            // SAFETY: As above.
+            unsafe { bindings::test_unlock_dentry(kept.as_ptr()) };
+            let sb = m.super_block().as_ptr();
+            // SAFETY: The super block is mounted, of a registration, whose queue lives.
+            let left = unsafe {
+                let queue = registration::Inner::from_fs_type((*sb).s_type).queue;
+                bindings::__flush_workqueue(queue);
+                bindings::test_dentry_count(kept.as_ptr())
+            };
+            assert_eq!(before.saturating_sub(left), 2);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn children_that_are_forgotten() -> Result {
+        mounted(|m| {
+            let dir = m.open(b"")?;
+            let names = || Names::new(usize::MAX).read(&dir);
+            FORGETFUL.store(1, Relaxed);
+            // In the making, and then in the tree; a lookup waits for neither.
+            let forgotten = names();
+            let opened = m.open(b"file").map(drop);
+            let again = names();
+            FORGETFUL.store(0, Relaxed);
+            forgotten.and(opened).and(again)?;
+            names()
         })
     }
 

@@ -30,6 +30,8 @@ compile() {
 		{
 			echo "//! The examples of the documentation."
 			echo "#![forbid(unsafe_code)]"
+			# What the macros want to find in the root.
+			echo "#[allow(unused_imports)] use kernel_ext::*;"
 			echo "#[allow(non_upper_case_globals)] const __LOG_PREFIX: &[u8] = b\"examples\\0\";"
 			for f in "$2"/*.example; do
 				n=$((n + 1))
