@@ -28,6 +28,12 @@ errnos! {
     eopnotsupp = EOPNOTSUPP;
     /// Address family not supported.
     eafnosupport = EAFNOSUPPORT;
+    /// Package not installed.
+    enopkg = ENOPKG;
+    /// Not a data message.
+    ebadmsg = EBADMSG;
+    /// Protocol error.
+    eproto = EPROTO;
     /// Required key not available.
     enokey = ENOKEY;
 }

@@ -3,11 +3,11 @@
 //! [`ceph_proto::machine::auth`], and what convinces OSDs and metadata servers.
 use core::fmt::{self, Write};
 use kernel::{prelude::*, sync::Arc, sync::Mutex};
-use kernel_ext::{crypto::AesCbc, random, sync::new_mutex, time};
+use kernel_ext::{crypto::hmac_sha256, crypto::AesCbc, crypto::Krb5, random, sync::new_mutex, time};
 
 use ceph_proto::errno;
 use ceph_proto::machine::auth::{Authorizer, ConnectionKeys, Crypto};
-use ceph_proto::wire::{auth::method, types::EntityType};
+use ceph_proto::wire::{auth::method, auth::KeyUsage, secret::Secret, types::EntityType};
 
 use crate::log::error;
 use crate::messenger::{AuthBadMethod, AuthKeys, AuthRequest, CON_MODE_CRC};
@@ -26,6 +26,25 @@ impl Crypto for KernelCrypto {
 
     fn decrypt(&self, key: &[u8; 16], iv: &[u8; 16], data: &mut [u8]) -> Result {
         AesCbc::new(key)?.decrypt(iv, data)
+    }
+
+    fn krb5_encrypt(&self, key: &[u8; 32], usage: KeyUsage, plain: &[u8]) -> Result<KVVec<u8>> {
+        let sealed = Krb5::new(key, usage as u32)?.encrypt(plain)?;
+        let mut out = KVVec::with_capacity(sealed.len(), GFP_KERNEL)?;
+        out.extend_from_slice(&sealed, GFP_KERNEL)?;
+        Ok(out)
+    }
+
+    fn krb5_decrypt(&self, key: &[u8; 32], usage: KeyUsage, sealed: &[u8]) -> Result<Secret> {
+        match Krb5::new(key, usage as u32)?.decrypt(sealed) {
+            Ok(plain) => Secret::new(&plain),
+            Err(error) if error == ENOMEM => Err(error),
+            Err(_) => Err(EACCES),
+        }
+    }
+
+    fn hmac_sha256(&self, key: &[u8], data: &[u8]) -> [u8; 32] {
+        hmac_sha256(key, data)
     }
 
     fn random(&self) -> u64 {

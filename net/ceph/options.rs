@@ -252,12 +252,7 @@ impl Options {
     }
 
     fn set_key(&mut self, key: CryptoKey) -> Parsed {
-        if key.kind == auth::KEY_AES256KRB5 {
-            return Err(OptionError::NotBuilt(
-                ": the key is of type aes256k, make one with --key_type=aes",
-            ));
-        }
-        if key.aes().is_err() {
+        if key.cipher().is_err() {
             return Err(OptionError::BadSecret);
         }
         self.key = Some(key);

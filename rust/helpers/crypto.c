@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <crypto/aead.h>
+#include <crypto/krb5.h>
 #include <crypto/sha2.h>
 #include <crypto/skcipher.h>
 #include <crypto/utils.h>
@@ -51,4 +53,35 @@ __rust_helper void rust_helper_hmac_sha256_add(struct hmac_sha256_ctx *ctx, cons
 					       size_t len)
 {
 	hmac_sha256_update(ctx, data, len);
+}
+
+/* @buf must be linear memory (not vmalloc, not stack), as in sync_skcipher_crypt(). */
+__rust_helper int rust_helper_krb5_encrypt_linear(const struct krb5_enctype *type,
+						  struct crypto_aead *aead, void *buf,
+						  size_t len, size_t data_offset,
+						  size_t data_len, bool preconfounded)
+{
+	struct scatterlist sg;
+	ssize_t ret;
+
+	sg_init_one(&sg, buf, len);
+	ret = crypto_krb5_encrypt(type, aead, &sg, 1, len, data_offset, data_len,
+				  preconfounded);
+	return ret < 0 ? ret : 0;
+}
+
+__rust_helper int rust_helper_krb5_decrypt_linear(const struct krb5_enctype *type,
+						  struct crypto_aead *aead, void *buf,
+						  size_t len)
+{
+	struct scatterlist sg;
+	size_t offset = 0;
+
+	sg_init_one(&sg, buf, len);
+	return crypto_krb5_decrypt(type, aead, &sg, 1, &offset, &len);
+}
+
+__rust_helper void rust_helper_krb5_free(struct crypto_aead *aead)
+{
+	crypto_free_aead(aead);
 }

@@ -64,6 +64,10 @@ toolbox_dir() {
 	echo "$CACHE/toolbox-$(key "$TESTING/toolbox/build.sh" "$TESTING/toolbox/packages" "$TOP/rust/series")"
 }
 
+tentacle_dir() {
+	echo "$CACHE/tentacle-$(key "$(toolbox_dir)" "$TESTING/toolbox/tentacle.sh" "$TESTING/toolbox/packages-tentacle")"
+}
+
 # The series of Debian's kernel that we build for, the default first.
 all_series() { grep -v "^#" "$TOP/rust/series" || die "rust/series names no series"; }
 
@@ -78,11 +82,14 @@ wanted_kernel() { if [ -n "${KERNEL:-}" ]; then echo "$KERNEL"; else default_ser
 stock_version() { cat "$(toolbox_dir)/usr/src/stock-version-$1"; }
 
 # in_toolbox COMMAND...: runs COMMAND in the Debian 13 chroot, in a mount
-# namespace that vanishes with it. The checkout is at /src, the cache at /cache.
+# namespace that vanishes with it. The checkout is at /src, the cache at /cache. BOX= is
+# another chroot.
 in_toolbox() {
-	local box
-	box=$(toolbox_dir)
-	[ -e "$box/.complete" ] || die "no toolbox; run tools/testing/toolbox/build.sh"
+	local box=${BOX:-}
+	if [ -z "$box" ]; then
+		box=$(toolbox_dir)
+		[ -e "$box/.complete" ] || die "no toolbox; run tools/testing/toolbox/build.sh"
+	fi
 	unshare --mount --propagation private -- bash -c '
 		box=$1 top=$2 cache=$3; shift 3
 		mkdir -p "$box/src" "$box/cache"

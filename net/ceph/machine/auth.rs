@@ -28,16 +28,23 @@
 //! `EPROTO`: a message that this state does not expect.
 use kernel::prelude::*;
 
-use crate::errno::{ebadmsg, eopnotsupp, eproto};
-use crate::wire::auth::{self, method, CryptoKey, TicketBlob};
+use crate::errno::{ebadmsg, eproto};
+use crate::wire::auth::{self, method, Cipher, CryptoKey, KeyUsage, TicketBlob};
 use crate::wire::{decode::Decoder, encode::Encoder, mon, secret::Secret, types::EntityType};
 
-/// AES-128-CBC and random numbers.
+/// Ciphers and random numbers.
 pub trait Crypto {
-    /// Encrypts whole blocks in place.
+    /// Encrypts whole blocks in place with AES-128-CBC.
     fn encrypt(&self, key: &[u8; 16], iv: &[u8; 16], data: &mut [u8]) -> Result;
     /// Decrypts whole blocks in place.
     fn decrypt(&self, key: &[u8; 16], iv: &[u8; 16], data: &mut [u8]) -> Result;
+    /// Encrypts with aes256-cts-hmac-sha384-192 of RFC 8009: adds a random block in
+    /// front and a checksum behind.
+    fn krb5_encrypt(&self, key: &[u8; 32], usage: KeyUsage, plain: &[u8]) -> Result<KVVec<u8>>;
+    /// Undoes that. `EACCES` if it was not made with this key for this usage.
+    fn krb5_decrypt(&self, key: &[u8; 32], usage: KeyUsage, sealed: &[u8]) -> Result<Secret>;
+    /// HMAC-SHA-256.
+    fn hmac_sha256(&self, key: &[u8], data: &[u8]) -> [u8; 32];
     /// A number that nobody can guess.
     fn random(&self) -> u64;
 }
@@ -48,37 +55,51 @@ const BLOCK: usize = IV.len();
 /// Says that a decrypted text is one (`CEPHX_ENC_MAGIC`).
 const MAGIC: u64 = 0xff00_9cad_8826_aa55;
 
-/// Encrypts `plain` with the header and the padding that cephx gives it.
-fn seal(crypto: &dyn Crypto, key: &CryptoKey, plain: &[u8]) -> Result<KVVec<u8>> {
+/// Encrypts `plain` with the header that cephx gives it and, for AES, the padding.
+fn seal(crypto: &dyn Crypto, key: &CryptoKey, usage: KeyUsage, plain: &[u8]) -> Result<KVVec<u8>> {
     let mut e = Encoder::new();
     e.u8(1)?.u64(MAGIC)?.bytes(plain)?;
-    let padding = BLOCK.wrapping_sub(e.len() % BLOCK);
-    for _ in 0..padding {
-        e.u8(u8::try_from(padding).map_err(|_| EINVAL)?)?;
+    match key.cipher()? {
+        Cipher::Aes(key) => {
+            let padding = BLOCK.wrapping_sub(e.len() % BLOCK);
+            for _ in 0..padding {
+                e.u8(u8::try_from(padding).map_err(|_| EINVAL)?)?;
+            }
+            let mut sealed = e.into_vec();
+            crypto.encrypt(key, IV, &mut sealed)?;
+            Ok(sealed)
+        }
+        Cipher::Aes256Krb5(key) => crypto.krb5_encrypt(key, usage, e.as_slice()),
     }
-    let mut sealed = e.into_vec();
-    crypto.encrypt(key.aes()?, IV, &mut sealed)?;
-    Ok(sealed)
 }
 
 /// Undoes [`seal`].
-fn open(crypto: &dyn Crypto, key: &CryptoKey, sealed: &[u8]) -> Result<Secret> {
+fn open(crypto: &dyn Crypto, key: &CryptoKey, usage: KeyUsage, sealed: &[u8]) -> Result<Secret> {
+    let text = match key.cipher()? {
+        Cipher::Aes(key) => open_aes(crypto, key, sealed)?,
+        Cipher::Aes256Krb5(key) => crypto.krb5_decrypt(key, usage, sealed)?,
+    };
+    let mut d = Decoder::new(text.as_slice());
+    if d.u8().and_then(|_| d.u64()).map_err(|_| EACCES)? != MAGIC {
+        return Err(EACCES);
+    }
+    let plain = Secret::new(d.rest())?;
+    Ok(plain)
+}
+
+/// Decrypts with AES and takes the padding away.
+fn open_aes(crypto: &dyn Crypto, key: &[u8; 16], sealed: &[u8]) -> Result<Secret> {
     if sealed.is_empty() || sealed.len() % BLOCK != 0 {
         return Err(ebadmsg());
     }
     let mut text = Secret::new(sealed)?;
-    crypto.decrypt(key.aes()?, IV, text.as_mut_slice())?;
+    crypto.decrypt(key, IV, text.as_mut_slice())?;
     let padding = usize::from(*text.as_slice().last().ok_or_else(ebadmsg)?);
     if padding == 0 || padding > BLOCK {
         return Err(EACCES);
     }
-    let len = sealed.len().checked_sub(padding).ok_or(EACCES)?;
-    let mut d = Decoder::new(text.as_slice().get(..len).ok_or(EACCES)?);
-    d.u8()?;
-    if d.u64()? != MAGIC {
-        return Err(EACCES);
-    }
-    Secret::new(d.rest())
+    text.truncate(sealed.len().checked_sub(padding).ok_or(EACCES)?);
+    Ok(text)
 }
 
 /// The keys of a connection that was authenticated.
@@ -149,16 +170,15 @@ impl AuthClient {
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` for a kind of key that is not known.
+    /// * `EOPNOTSUPP` - a kind of key that is not known.
+    /// * `EBADMSG` - a key whose length is not that of its kind.
+    /// * `ENOMEM`
     pub fn new(name: &[u8], key: Option<CryptoKey>, services: &[EntityType]) -> Result<Self> {
         let mut copy = KVec::new();
         copy.extend_from_slice(name, GFP_KERNEL)?;
         let protocol = match key {
             Some(key) => {
-                if key.kind != auth::KEY_AES {
-                    return Err(eopnotsupp());
-                }
-                key.aes()?;
+                key.cipher()?;
                 Protocol::CephX(CephX {
                     key,
                     tickets: KVec::new(),
@@ -380,16 +400,23 @@ impl CephX {
             .fold(services, |missing, t| missing & !t.service)
     }
 
-    /// Proves that we know the key: both challenges, encrypted, folded into a word.
+    /// Proves that we know the key: both challenges, encrypted (AES) or signed, folded
+    /// into a word.
     fn authenticate(&self, crypto: &dyn Crypto, want: u32) -> Result<KVVec<u8>> {
         let client_challenge = crypto.random();
         let mut e = Encoder::new();
         e.u64(self.server_challenge)?.u64(client_challenge)?;
-        // As it is on the wire: the length goes into the fold too.
-        let sealed = seal(crypto, &self.key, e.as_slice())?;
-        let mut e = Encoder::new();
-        e.blob(&sealed)?;
-        let mut d = Decoder::new(e.as_slice());
+        let mut folded = Encoder::new();
+        match self.key.cipher()? {
+            // As it is on the wire: the length goes into the fold too.
+            Cipher::Aes(_) => {
+                // An AES key knows no usage.
+                let usage = KeyUsage::Authorize;
+                folded.blob(&seal(crypto, &self.key, usage, e.as_slice())?)?
+            }
+            Cipher::Aes256Krb5(key) => folded.bytes(&crypto.hmac_sha256(key, e.as_slice()))?,
+        };
+        let mut d = Decoder::new(folded.as_slice());
         let mut proof = 0;
         while let Ok(word) = d.u64() {
             proof ^= word;
@@ -417,7 +444,12 @@ impl CephX {
         };
         let mut blob = d.blob_decoder()?;
         if !blob.is_empty() {
-            let plain = open(crypto, &session, blob.blob()?)?;
+            let plain = open(
+                crypto,
+                &session,
+                KeyUsage::AuthConnectionSecret,
+                blob.blob()?,
+            )?;
             keys.connection = auth::connection_secret(&mut Decoder::new(plain.as_slice()))?;
         }
         let mut blob = d.blob_decoder()?;
@@ -441,12 +473,12 @@ impl CephX {
             if !service.is_power_of_two() || (want | AUTH) & service == 0 {
                 continue;
             }
-            let plain = open(crypto, key, reply.session)?;
+            let plain = open(crypto, key, KeyUsage::TicketSessionKey, reply.session)?;
             let (session_key, validity) = auth::service_ticket(plain.as_slice())?;
-            session_key.aes()?;
+            session_key.cipher()?;
             let blob = if reply.ticket_is_encrypted {
                 let old = &self.ticket(service).ok_or(EACCES)?.key;
-                let plain = open(crypto, old, reply.ticket)?;
+                let plain = open(crypto, old, KeyUsage::TicketBlob, reply.ticket)?;
                 let mut d = Decoder::new(plain.as_slice());
                 TicketBlob::decode(&mut d.blob_decoder()?)?
             } else {
@@ -507,7 +539,8 @@ impl Authorizer {
                 blob,
                 nonce,
             } => {
-                let sealed = seal(crypto, key, &auth::authorize(*nonce, challenge)?)?;
+                let plain = auth::authorize(*nonce, challenge)?;
+                let sealed = seal(crypto, key, KeyUsage::Authorize, &plain)?;
                 auth::authorizer(*global_id, *service, blob, &sealed)
             }
         }
@@ -530,7 +563,7 @@ impl Authorizer {
         let Proof::CephX { key, .. } = &self.0 else {
             return Err(eproto());
         };
-        let plain = open(crypto, key, payload)?;
+        let plain = open(crypto, key, KeyUsage::AuthorizeChallenge, payload)?;
         self.build(crypto, Some(auth::authorize_challenge(plain.as_slice())?))
     }
 
@@ -543,7 +576,8 @@ impl Authorizer {
         let Proof::CephX { key, nonce, .. } = &self.0 else {
             return Ok(ConnectionKeys::default());
         };
-        let plain = open(crypto, key, Decoder::new(payload).blob()?)?;
+        let sealed = Decoder::new(payload).blob()?;
+        let plain = open(crypto, key, KeyUsage::AuthorizeReply, sealed)?;
         let (nonce_plus_one, connection) = auth::authorize_reply(plain.as_slice())?;
         if nonce_plus_one != nonce.wrapping_add(1) {
             return Err(EACCES);

@@ -2,6 +2,7 @@
 //! Tests of authentication against a monitor and a service of our own, with a
 //! cipher that only has the shape of one.
 use super::*;
+use crate::errno::eopnotsupp;
 
 /// XOR with key, vector and place: undone by itself.
 struct Toy;
@@ -25,24 +26,71 @@ impl Crypto for Toy {
         toy(key, iv, data)
     }
 
+    fn krb5_encrypt(&self, key: &[u8; 32], usage: KeyUsage, plain: &[u8]) -> Result<KVVec<u8>> {
+        let mut e = Encoder::new();
+        e.bytes(&[0x5a; 16])?;
+        for byte in plain {
+            e.u8(byte ^ key[0])?;
+        }
+        e.bytes(&check(key, usage, plain))?;
+        Ok(e.into_vec())
+    }
+
+    fn krb5_decrypt(&self, key: &[u8; 32], usage: KeyUsage, sealed: &[u8]) -> Result<Secret> {
+        let len = sealed.len().checked_sub(40).ok_or(EACCES)?;
+        let mut plain = Secret::new(sealed.get(16..).and_then(|s| s.get(..len)).ok_or(EACCES)?)?;
+        for byte in plain.as_mut_slice() {
+            *byte ^= key[0];
+        }
+        if sealed.get(len + 16..) != Some(&check(key, usage, plain.as_slice())[..]) {
+            return Err(EACCES);
+        }
+        Ok(plain)
+    }
+
+    fn hmac_sha256(&self, key: &[u8], data: &[u8]) -> [u8; 32] {
+        let mut out = [0; 32];
+        for (i, byte) in data.iter().chain(key).enumerate() {
+            out[i % 32] ^= byte.rotate_left((i / 32) as u32);
+        }
+        out
+    }
+
     fn random(&self) -> u64 {
         0x1234_5678_9abc_def0
     }
 }
 
+/// What a text of Kerberos ends with.
+fn check(key: &[u8; 32], usage: KeyUsage, plain: &[u8]) -> [u8; 24] {
+    let sum = plain
+        .iter()
+        .fold(plain.len() as u8, |sum, b| sum.rotate_left(1) ^ b);
+    [sum ^ key[0].rotate_left(3) ^ usage as u8; 24]
+}
+
 const MON: u32 = EntityType::MON.0 as u32;
 const OSD: u32 = EntityType::OSD.0 as u32;
 
+/// Added to the number of a key, makes it one of the other kind.
+const KRB5: u8 = 0x40;
+
 fn key(byte: u8) -> Result<CryptoKey> {
+    let (kind, len) = match byte & KRB5 {
+        0 => (auth::KEY_AES, 16),
+        _ => (auth::KEY_AES256KRB5, 32),
+    };
     Ok(CryptoKey {
-        kind: auth::KEY_AES,
+        kind,
         created: Default::default(),
-        secret: Secret::new(&[byte; 16])?,
+        secret: Secret::new([byte; 32].get(..len).ok_or(EINVAL)?)?,
     })
 }
 
 fn encode_key(e: &mut Encoder, byte: u8) -> Result {
-    e.u16(auth::KEY_AES)?.u64(0)?.u16(16)?.bytes(&[byte; 16])?;
+    let key = key(byte)?;
+    let secret = key.secret.as_slice();
+    e.u16(key.kind)?.u64(0)?.u16(secret.len() as u16)?.bytes(secret)?;
     Ok(())
 }
 
@@ -59,7 +107,7 @@ fn add_ticket(
     encode_key(&mut plain, session)?;
     plain.u32(validity)?.u32(0)?;
     e.u32(service)?.u8(1)?;
-    e.blob(&seal(&Toy, for_key, plain.as_slice())?)?;
+    e.blob(&seal(&Toy, for_key, KeyUsage::TicketSessionKey, plain.as_slice())?)?;
     let mut blob = Encoder::new();
     blob.u8(1)?
         .u64(u64::from(session))?
@@ -69,7 +117,8 @@ fn add_ticket(
         Some(old) => {
             let mut sized = Encoder::new();
             sized.blob(blob.as_slice())?;
-            e.u8(1)?.blob(&seal(&Toy, old, sized.as_slice())?)?
+            e.u8(1)?
+                .blob(&seal(&Toy, old, KeyUsage::TicketBlob, sized.as_slice())?)?
         }
     };
     Ok(())
@@ -78,19 +127,28 @@ fn add_ticket(
 /// The end of a handshake: tickets for authentication (key 2), monitors (3) and
 /// OSDs (4), each for 1,000 s, and a connection secret.
 fn session_reply(client_key: u8, old: Option<&CryptoKey>) -> Result<KVVec<u8>> {
+    session_reply_with(client_key, [2, 3, 4], old)
+}
+
+fn session_reply_with(
+    client_key: u8,
+    [auth, mon, osd]: [u8; 3],
+    old: Option<&CryptoKey>,
+) -> Result<KVVec<u8>> {
     let mut e = Encoder::new();
     e.u16(auth::GET_AUTH_SESSION_KEY)?.i32(0)?.u8(1)?.u32(1)?;
-    add_ticket(&mut e, AUTH, &key(client_key)?, 2, 1_000, old)?;
+    add_ticket(&mut e, AUTH, &key(client_key)?, auth, 1_000, old)?;
     let mut secret = Encoder::new();
     secret.blob(&[9; 40])?;
-    let sealed = seal(&Toy, &key(2)?, secret.as_slice())?;
+    let usage = KeyUsage::AuthConnectionSecret;
+    let sealed = seal(&Toy, &key(auth)?, usage, secret.as_slice())?;
     e.sized(|e| e.blob(&sealed).map(|_| ()))?;
     e.sized(|e| {
         e.u8(1)?.u32(3)?;
-        add_ticket(e, MON, &key(2)?, 3, 1_000, None)?;
-        add_ticket(e, OSD, &key(2)?, 4, 1_000, None)?;
+        add_ticket(e, MON, &key(auth)?, mon, 1_000, None)?;
+        add_ticket(e, OSD, &key(auth)?, osd, 1_000, None)?;
         // One that was not asked for.
-        add_ticket(e, 0x40, &key(2)?, 5, 1_000, None)
+        add_ticket(e, 0x40, &key(auth)?, 5, 1_000, None)
     })?;
     Ok(e.into_vec())
 }
@@ -118,12 +176,21 @@ mod tests {
         for len in 0..40 {
             let plain = [5u8; 40];
             let plain = plain.get(..len).ok_or(EINVAL)?;
-            let sealed = seal(&Toy, &key(1)?, plain)?;
-            assert_eq!(open(&Toy, &key(1)?, &sealed)?.as_slice(), plain);
-            assert!(open(&Toy, &key(2)?, &sealed).is_err());
+            let usage = KeyUsage::Authorize;
+            let sealed = seal(&Toy, &key(1)?, usage, plain)?;
+            assert_eq!(open(&Toy, &key(1)?, usage, &sealed)?.as_slice(), plain);
+            assert!(open(&Toy, &key(2)?, usage, &sealed).is_err());
             // A cut between blocks may leave what looks like padding.
             for cut in (0..sealed.len()).filter(|cut| cut % BLOCK != 0) {
-                assert!(open(&Toy, &key(1)?, sealed.get(..cut).ok_or(EINVAL)?).is_err());
+                assert!(open(&Toy, &key(1)?, usage, sealed.get(..cut).ok_or(EINVAL)?).is_err());
+            }
+            let sealed = seal(&Toy, &key(1 | KRB5)?, usage, plain)?;
+            assert_eq!(open(&Toy, &key(1 | KRB5)?, usage, &sealed)?.as_slice(), plain);
+            let other = KeyUsage::AuthorizeReply;
+            assert!(open(&Toy, &key(1 | KRB5)?, other, &sealed).is_err());
+            for cut in 0..sealed.len() {
+                let short = sealed.get(..cut).ok_or(EINVAL)?;
+                assert!(open(&Toy, &key(1 | KRB5)?, usage, short).is_err());
             }
         }
         Ok(())
@@ -273,12 +340,12 @@ mod tests {
         let mut d = Decoder::new(&request);
         assert_eq!((d.u8()?, d.u64()?, d.u32()?), (1, 4_200, OSD));
         assert_eq!(TicketBlob::decode(&mut d)?.secret_id, 4);
-        let plain = open(&Toy, &key(4)?, d.blob()?)?;
+        let plain = open(&Toy, &key(4)?, KeyUsage::Authorize, d.blob()?)?;
         assert_eq!(plain.as_slice().len(), 18);
 
         let mut e = Encoder::new();
         e.u8(1)?.u64(77)?;
-        let challenge = seal(&Toy, &key(4)?, e.as_slice())?;
+        let challenge = seal(&Toy, &key(4)?, KeyUsage::AuthorizeChallenge, e.as_slice())?;
         for len in 0..challenge.len() {
             let short = challenge.get(..len).ok_or(EINVAL)?;
             assert!(authorizer.challenge(&Toy, short).is_err());
@@ -286,14 +353,14 @@ mod tests {
         let answer = authorizer.challenge(&Toy, &challenge)?;
         let mut d = Decoder::new(answer.get(13..).ok_or(EINVAL)?);
         TicketBlob::decode(&mut d)?;
-        let plain = open(&Toy, &key(4)?, d.blob()?)?;
+        let plain = open(&Toy, &key(4)?, KeyUsage::Authorize, d.blob()?)?;
         let mut d = Decoder::new(plain.as_slice().get(9..).ok_or(EINVAL)?);
         assert_eq!((d.u8()?, d.u64()?), (1, 78));
 
         let reply = |nonce: u64| -> Result<KVVec<u8>> {
             let mut e = Encoder::new();
             e.u8(2)?.u64(nonce)?.blob(&[3; 40])?;
-            let sealed = seal(&Toy, &key(4)?, e.as_slice())?;
+            let sealed = seal(&Toy, &key(4)?, KeyUsage::AuthorizeReply, e.as_slice())?;
             let mut e = Encoder::new();
             e.blob(&sealed)?;
             Ok(e.into_vec())
@@ -327,16 +394,94 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_another_kind() -> Result {
-        let key = CryptoKey {
-            kind: auth::KEY_AES256KRB5,
-            created: Default::default(),
-            secret: Secret::new(&[1; 32])?,
-        };
-        assert_eq!(
-            AuthClient::new(b"user", Some(key), &[]).err(),
-            Some(eopnotsupp())
-        );
+    fn kinds_of_keys_mixed() -> Result {
+        // The client's key and those of the services need not be of one kind.
+        for which in 0..16u8 {
+            let kind = |bit: u8, number: u8| match which >> bit & 1 {
+                0 => number,
+                _ => number | KRB5,
+            };
+            let (client_key, session, osd) = (kind(0, 1), kind(1, 2), kind(2, 4));
+            let services = [EntityType::MON, EntityType::OSD];
+            let mut client = AuthClient::new(b"user", Some(key(client_key)?), &services)?;
+            client.request()?;
+            client.more(&Toy, CHALLENGE)?;
+            let reply = session_reply_with(client_key, [session, kind(3, 3), osd], None)?;
+            for len in 0..reply.len() {
+                let short = reply.get(..len).ok_or(EINVAL)?;
+                assert!(client.done(&Toy, 100, 4_200, short).is_err());
+            }
+            let keys = client.done(&Toy, 100, 4_200, &reply)?;
+            assert!(keys.session == key(session)?.secret);
+            assert_eq!(keys.connection.as_slice(), &[9; 40]);
+
+            let authorizer = client.authorizer(&Toy, EntityType::OSD)?;
+            let request = authorizer.request(&Toy)?;
+            let mut d = Decoder::new(request.get(13..).ok_or(EINVAL)?);
+            TicketBlob::decode(&mut d)?;
+            open(&Toy, &key(osd)?, KeyUsage::Authorize, d.blob()?)?;
+            let mut e = Encoder::new();
+            e.u8(1)?.u64(77)?;
+            let usage = KeyUsage::AuthorizeChallenge;
+            authorizer.challenge(&Toy, &seal(&Toy, &key(osd)?, usage, e.as_slice())?)?;
+            let mut e = Encoder::new();
+            e.u8(2)?.u64(Toy.random() + 1)?.blob(&[3; 40])?;
+            let sealed = seal(&Toy, &key(osd)?, KeyUsage::AuthorizeReply, e.as_slice())?;
+            let mut e = Encoder::new();
+            e.blob(&sealed)?;
+            let keys = authorizer.verify(&Toy, e.as_slice())?;
+            assert!(keys.session == key(osd)?.secret);
+
+            // Another monitor encrypts the new ticket with the old key, the reset of
+            // which must not depend on its kind either.
+            client.request()?;
+            client.more(&Toy, CHALLENGE)?;
+            let next = session_reply_with(
+                client_key,
+                [kind(3, 6), 3, 4],
+                Some(&key(session)?),
+            )?;
+            client.done(&Toy, 200, 4_200, &next)?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_text_for_another_usage() -> Result {
+        let (client_key, session) = (1 | KRB5, 2 | KRB5);
+        let mut e = Encoder::new();
+        e.u16(auth::GET_AUTH_SESSION_KEY)?.i32(0)?.u8(1)?.u32(1)?;
+        let mut plain = Encoder::new();
+        plain.u8(1)?;
+        encode_key(&mut plain, session)?;
+        plain.u32(1_000)?.u32(0)?;
+        e.u32(AUTH)?.u8(1)?;
+        // Right in all but the usage.
+        let sealed = seal(&Toy, &key(client_key)?, KeyUsage::TicketBlob, plain.as_slice())?;
+        e.blob(&sealed)?.u8(0)?.blob(b"")?;
+        let mut client = AuthClient::new(b"user", Some(key(client_key)?), &[])?;
+        client.request()?;
+        client.more(&Toy, CHALLENGE)?;
+        let refused = client.done(&Toy, 0, 1, e.as_slice()).err();
+        assert_eq!(refused, Some(EACCES));
+        Ok(())
+    }
+
+    #[test]
+    fn keys_of_unknown_kinds() -> Result {
+        for (kind, len, error) in [
+            (auth::KEY_NONE, 0, eopnotsupp()),
+            (3, 32, eopnotsupp()),
+            (auth::KEY_AES256KRB5, 16, ebadmsg()),
+        ] {
+            let key = CryptoKey {
+                kind,
+                created: Default::default(),
+                secret: Secret::new([1; 32].get(..len).ok_or(EINVAL)?)?,
+            };
+            let refused = AuthClient::new(b"user", Some(key), &[]).err();
+            assert_eq!(refused, Some(error));
+        }
         Ok(())
     }
 }

@@ -39,7 +39,7 @@ mod mode {
 pub const KEY_NONE: u16 = 0;
 /// Kind of a key: AES-128-CBC.
 pub const KEY_AES: u16 = 1;
-/// Kind of a key: AES256-CTS-HMAC384-192 (since Ceph 20).
+/// Kind of a key: AES256-CTS-HMAC384-192 (what Ceph 20.2 makes by default).
 pub const KEY_AES256KRB5: u16 = 2;
 
 /// More bytes than any key has (`CEPH_MAX_KEY_LEN`).
@@ -114,17 +114,49 @@ impl CryptoKey {
         })
     }
 
-    /// The bytes of an AES-128 key.
+    /// What the key encrypts with.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` for another kind of key, `EBADMSG` for another length.
-    pub fn aes(&self) -> Result<&[u8; 16]> {
-        if self.kind != KEY_AES {
-            return Err(eopnotsupp());
+    /// * `EOPNOTSUPP` - a kind of key that is not known.
+    /// * `EBADMSG` - its length is not that of its kind.
+    pub fn cipher(&self) -> Result<Cipher<'_>> {
+        let bytes = self.secret.as_slice();
+        match self.kind {
+            KEY_AES => bytes.try_into().map(Cipher::Aes),
+            KEY_AES256KRB5 => bytes.try_into().map(Cipher::Aes256Krb5),
+            _ => return Err(eopnotsupp()),
         }
-        <&[u8; 16]>::try_from(self.secret.as_slice()).map_err(|_| ebadmsg())
+        .map_err(|_| ebadmsg())
     }
+}
+
+/// A key, by its kind.
+#[derive(Clone, Copy)]
+pub enum Cipher<'a> {
+    /// AES-128-CBC.
+    Aes(&'a [u8; 16]),
+    /// AES256-CTS-HMAC384-192 of RFC 8009; the usage of the key is part of it.
+    Aes256Krb5(&'a [u8; 32]),
+}
+
+/// What a key of Kerberos encrypts (`CEPHX_KEY_USAGE_*`,
+/// src/auth/cephx/CephxProtocol.h): a text for one usage is none for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum KeyUsage {
+    /// The connection secret of a session with a monitor.
+    AuthConnectionSecret = 0x03,
+    /// The session key that belongs to a ticket, for the client.
+    TicketSessionKey = 0x04,
+    /// The ticket itself, encrypted once more for the client.
+    TicketBlob = 0x05,
+    /// The client's request to a service.
+    Authorize = 0x10,
+    /// The service's challenge.
+    AuthorizeChallenge = 0x11,
+    /// The service's answer, with the connection secret.
+    AuthorizeReply = 0x12,
 }
 
 /// Reads base64; line feeds between groups are passed over.
@@ -395,12 +427,37 @@ mod tests {
     fn armored_key() -> Result {
         let key = CryptoKey::from_armor(KEY)?;
         assert_eq!((key.kind, key.created.sec), (KEY_AES, 0x6185_e850));
-        assert_eq!(key.aes()?.first(), Some(&0x43));
+        assert!(matches!(key.cipher()?, Cipher::Aes([0x43, ..])));
         for len in 0..KEY.len() {
             let short = KEY.get(..len).ok_or(EINVAL)?;
             assert!(CryptoKey::from_armor(short).is_err());
         }
         assert!(CryptoKey::from_armor(b"AQBQ6IVh8L2cIBA!Q1mq2fOJPo2iQEdH0Lz5tA==").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn kinds_of_keys() -> Result {
+        // As `ceph-authtool --gen-key` of 20.2 makes them: 32 bytes.
+        let key = CryptoKey::from_armor(
+            b"AgBQ6IVh8L2cICAAQ1mq2fOJPo2iQEdH0Lz5tENZqtnziT6NokBHR9C8+bQ=",
+        )?;
+        assert!(matches!(key.cipher()?, Cipher::Aes256Krb5([0x43, ..])));
+        for (kind, len, good) in [
+            (KEY_AES, 16, true),
+            (KEY_AES, 32, false),
+            (KEY_AES256KRB5, 32, true),
+            (KEY_AES256KRB5, 16, false),
+            (KEY_NONE, 0, false),
+            (3, 32, false),
+        ] {
+            let key = CryptoKey {
+                kind,
+                created: Timespec::default(),
+                secret: Secret::new([7; 32].split_at(len).0)?,
+            };
+            assert_eq!(key.cipher().is_ok(), good);
+        }
         Ok(())
     }
 

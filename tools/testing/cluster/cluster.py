@@ -29,12 +29,20 @@ class ClusterError(Exception):
     """The cluster did not do what it was asked; the text says where the logs are."""
 
 
-def new_key():
-    """A cephx AES key in its usual base64 form."""
-    secret = os.urandom(16)
+# reef (18.2) or tentacle (20.2): the release of the chroot that we run in.
+RELEASE = os.environ.get("LAB_CEPH", "reef")
+# What a release makes keys of when nobody says otherwise: (number, bytes).
+KEY_TYPES = {"aes": (1, 16), "aes256k": (2, 32)}
+DEFAULT_KEY_TYPE = {"reef": "aes", "tentacle": "aes256k"}[RELEASE]
+
+
+def new_key(kind=DEFAULT_KEY_TYPE):
+    """A cephx key in its usual base64 form."""
+    number, length = KEY_TYPES[kind]
+    secret = os.urandom(length)
     now = time.time()
     return base64.b64encode(
-        struct.pack("<HIIH", 1, int(now), int(now % 1 * 1e9), len(secret)) + secret).decode()
+        struct.pack("<HIIH", number, int(now), int(now % 1 * 1e9), len(secret)) + secret).decode()
 
 
 class Fuse:

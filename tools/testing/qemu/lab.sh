@@ -8,6 +8,7 @@
 #   LAB_GUEST    root.ext4, LAB_INITRD and LAB_KERNEL the initramfs and the kernel image
 #   LAB_MODULES  the folder of libceph.ko and ceph.ko, built first (not with -n)
 # -r names the folder LAB_RUN; without it, one is made.
+# CEPH=tentacle runs it with Ceph 20.2 of Debian forky, in the second toolbox.
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 need_root
 
@@ -56,10 +57,18 @@ if [ -z "$run" ]; then
 fi
 echo $$ >"$run/pid"
 
+# The chroot that the lab runs in; everything was built in the first one.
+box=
+case ${CEPH:-reef} in
+reef) ;;
+tentacle) box=$("$TESTING/toolbox/tentacle.sh") ;;
+*) die "CEPH=$CEPH: reef (18.2) and tentacle (20.2) are known" ;;
+esac
+
 program=$1
 shift
 lab() {
-	in_toolbox LAB_RUN="$(box_path "$run")" LAB_HOST_RUN="$run" LAB_GUEST="$(box_path "$guest")" \
+	BOX=$box in_toolbox LAB_CEPH="${CEPH:-reef}" LAB_RUN="$(box_path "$run")" LAB_HOST_RUN="$run" LAB_GUEST="$(box_path "$guest")" \
 		LAB_INITRD="$(box_path "$guest/initrd-$series.gz")" LAB_VERSION="$(stock_version "$series")" \
 		LAB_KERNEL="$(box_path "$image")" LAB_KERNEL_NAME="$kernel" \
 		LAB_KMODS="${kmods:+$(box_path "$kmods")}" LAB_MODULES="$(box_path "$modules")" \

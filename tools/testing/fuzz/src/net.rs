@@ -88,8 +88,11 @@ pub(crate) fn flat_map(raw: &[u8]) {
 pub(crate) fn crypto_key(raw: &[u8]) {
     Input::new(raw).decode(CryptoKey::decode, |key| {
         assert_eq!(
-            key.aes().is_ok(),
-            key.kind == auth::KEY_AES && key.secret.as_slice().len() == 16
+            key.cipher().is_ok(),
+            matches!(
+                (key.kind, key.secret.as_slice().len()),
+                (auth::KEY_AES, 16) | (auth::KEY_AES256KRB5, 32)
+            )
         );
         assert!(key.try_clone().is_ok_and(|copy| copy == key));
         assert_eq!(format!("{:?}", key.secret), "<hidden>");
