@@ -44,6 +44,8 @@ pub mod wire {
     pub mod mon_request;
     #[path = "../wire/monmap.rs"]
     pub mod monmap;
+    #[path = "../wire/msgr1.rs"]
+    pub mod msgr1;
     #[path = "../wire/msgr2.rs"]
     pub mod msgr2;
     #[path = "../wire/osd.rs"]

@@ -10,7 +10,7 @@ use core::net::{IpAddr, SocketAddr};
 use kernel::{alloc::AllocError, prelude::*};
 
 use ceph_proto::errno::enokey;
-use ceph_proto::wire::auth::{self, CryptoKey};
+use ceph_proto::wire::auth::CryptoKey;
 use ceph_proto::wire::monmap::{parse_addrs, MAX_MON};
 use ceph_proto::wire::types::Fsid;
 
