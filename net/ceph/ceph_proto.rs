@@ -18,10 +18,12 @@ const __LOG_PREFIX: &[u8] = b"libceph\0";
 
 /// Where data is: CRUSH, and placement groups to OSDs.
 pub mod crush {
+    mod choose;
     pub mod hash;
     mod ln;
     pub mod map;
     pub mod mapper;
+    mod msr;
     pub mod placement;
 }
 pub mod errno;

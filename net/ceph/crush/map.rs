@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The CRUSH map: a forest of buckets over devices, and rules that select from it.
 //!
-//! Encoding: `CrushWrapper::encode` of Ceph, from tunables v1 to choose_args. What
-//! follows those (tunables of MSR rules) belongs to features that are not offered.
+//! Encoding: `CrushWrapper::encode` of Ceph, from tunables v1 to those of MSR rules.
 use kernel::prelude::*;
 
 use crate::errno::ebadmsg;
@@ -41,6 +40,10 @@ pub struct Tunables {
     pub chooseleaf_vary_r: u8,
     /// The inner choice does not depend on the position.
     pub chooseleaf_stable: u8,
+    /// How often the steps of an MSR rule are gone through.
+    pub msr_descents: u32,
+    /// Tries of a step of an MSR rule after a collision.
+    pub msr_collision_tries: u32,
 }
 
 impl Tunables {
@@ -52,6 +55,8 @@ impl Tunables {
         chooseleaf_descend_once: false,
         chooseleaf_vary_r: 0,
         chooseleaf_stable: 0,
+        msr_descents: 100,
+        msr_collision_tries: 100,
     };
 }
 
@@ -85,6 +90,8 @@ pub enum Algorithm {
 
 /// A list of steps.
 pub struct Rule {
+    /// `CRUSH_RULE_TYPE_*`.
+    pub kind: u8,
     /// Steps in order.
     pub steps: KVVec<Step>,
 }
@@ -264,6 +271,11 @@ impl CrushMap {
         })?;
         self.check_choose_args(&sets)?;
         self.choose_args = sets;
+        if d.is_empty() {
+            return Ok(());
+        }
+        self.tunables.msr_descents = d.u32()?;
+        self.tunables.msr_collision_tries = d.u32()?;
         Ok(())
     }
 
@@ -406,9 +418,11 @@ fn array<'a, T>(
 impl Rule {
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let len = d.count(0)?;
-        // A mask from the days when a pool named a set of rules by size and type;
-        // now it names the rule.
-        d.skip(4)?;
+        // A mask from the days when a pool named a set of rules by size and type; now
+        // it names the rule. Only the type has a meaning still.
+        d.skip(1)?;
+        let kind = d.u8()?;
+        d.skip(2)?;
         let steps = array(d, len, 12, |d| {
             Ok(Step {
                 op: d.u32()?,
@@ -416,7 +430,7 @@ impl Rule {
                 arg2: d.i32()?,
             })
         })?;
-        Ok(Self { steps })
+        Ok(Self { kind, steps })
     }
 }
 

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# compare.sh OSDMAP_DUMP: the part of oracle.sh that runs in the toolbox.
+# compare.sh OSDMAP_DUMP [msr]: the part of oracle.sh that runs in the toolbox.
 set -euo pipefail
 dump=$1
+shift
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 here=$(dirname "$0")
 
-python3 "$here/generate.py" "$dir" >"$dir/count"
+python3 "$here/generate.py" "$dir" "$@" >"$dir/count"
 passed=0 failed=0
 
 verdict() { # NAME EXPECTED GOT

@@ -211,8 +211,8 @@ LEGACY = dict(choose_local_tries=2, choose_local_fallback_tries=5, choose_total_
 
 
 def crush_text(rng, osds, hosts, racks, algs=("straw2",) * 3, tunables=MODERN,
-               weigh=True, classes=False, choose_args=False):
-    """A tree of racks, hosts and OSDs, and six rules for it."""
+               weigh=True, classes=False, choose_args=False, msr=False):
+    """A tree of racks, hosts and OSDs, and six rules for it, with `msr` five more."""
     out = [f"tunable {k} {v}" for k, v in tunables.items()]
     out += ["tunable straw_calc_version 1", "tunable allowed_bucket_algs 62"]
     for i in range(osds):
@@ -264,6 +264,16 @@ def crush_text(rng, osds, hosts, racks, algs=("straw2",) * 3, tunables=MODERN,
          "set_chooseleaf_stable 0", take, "chooseleaf firstn -1 type rack", "emit",
          "take rack0", "choose firstn 1 type osd")
 
+    if msr:
+        rule(6, "msr-hosts", "msr_firstn", take, "choosemsr 0 type host", "choosemsr 1 type osd")
+        rule(7, "msr-osds", "msr_indep", "set_msr_collision_tries 3", take, "choosemsr 3 type rack",
+             "choosemsr 2 type osd")
+        rule(8, "msr-deep", "msr_indep", "set_msr_descents 4", take, "choosemsr 4 type rack",
+             "choosemsr 2 type host", "choosemsr 2 type osd")
+        rule(9, "msr-blocks", "msr_firstn", "take rack0", "choosemsr 2 type host",
+             "choosemsr 1 type osd", "emit", "take rack1", "choosemsr 4 type osd")
+        rule(10, "msr-few", "msr_indep", take, "choosemsr 3 type host", "choosemsr 5 type osd")
+
     if choose_args:
         for index in choose_args:
             out.append(f"choose_args {index} {{")
@@ -305,6 +315,12 @@ def build(directory, name, osds, hosts, racks, seed, pg_num=64, **crush):
     made.add_pool(5, REPLICATED, 4, 2, pg_num // 2 + 3, hashpspool=False)
     made.add_pool(9, ERASURE, 6, 4, pg_num)
     made.add_pool(12, REPLICATED, 3, 5, pg_num)
+    if crush.get("msr"):
+        made.add_pool(20, REPLICATED, 3, 6, pg_num)
+        made.add_pool(21, ERASURE, 6, 7, pg_num)
+        made.add_pool(22, ERASURE, 11, 8, pg_num)
+        made.add_pool(23, REPLICATED, 5, 9, pg_num)
+        made.add_pool(24, ERASURE, 14, 10, pg_num)
     return made, rng
 
 
@@ -358,7 +374,7 @@ def everything(made, rng):
 ALGS = ("uniform", "list", "tree", "straw", "straw2")
 
 
-def main(directory):
+def main(directory, msr):
     count = 0
 
     def write(name, made, before=None):
@@ -413,7 +429,21 @@ def main(directory):
         made, rng = build(directory, name, seed=seed, **options)
         everything(made, rng)
         write(name, made)
+    # Rules of Ceph 19 and later, where the tools know them.
+    for name, options in dict(
+            msr=dict(osds=60, hosts=15, racks=5),
+            msr_scarce=dict(osds=12, hosts=5, racks=3),
+            msr_classes=dict(osds=60, hosts=12, racks=4, classes=True),
+            msr_tunables=dict(osds=40, hosts=9, racks=4, algs=("uniform", "list", "tree"),
+                              tunables=dict(MODERN, msr_descents=3, msr_collision_tries=2)),
+            msr_straw=dict(osds=60, hosts=12, racks=4, algs=("straw", "straw2", "straw")),
+            msr_choose_args=dict(osds=60, hosts=20, racks=5, choose_args=(20, 21, 22))).items() if msr else ():
+        seed += 1
+        made, rng = build(directory, name, seed=seed, msr=True, **options)
+        write(f"{name}_healthy", made)
+        everything(made, rng)
+        write(name, made)
     print(count)
 
 
-main(sys.argv[1])
+main(sys.argv[1], "msr" in sys.argv[2:])
