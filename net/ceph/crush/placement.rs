@@ -112,6 +112,28 @@ impl Pool {
         }
     }
 
+    /// Whether the groups of the pool have shards that cannot be the primary. CRUSH does
+    /// not know of them, so the monitors set `pg_temp` where it would choose one, with
+    /// the shards in another order: first those that can be the primary, then the others
+    /// (`OSDMap::pgtemp_primaryfirst`). What serves is the first OSD of that order.
+    fn has_nonprimary_shards(&self) -> bool {
+        !self.can_shift_osds() && self.flags & Self::EC_OPTIMIZATIONS != 0
+    }
+
+    fn is_nonprimary(&self, shard: usize) -> bool {
+        let shard = u32::try_from(shard).unwrap_or(u32::MAX);
+        self.nonprimary_shards.checked_shr(shard).unwrap_or(0) & 1 != 0
+    }
+
+    /// The order of shards in `pg_temp`, see [`Self::has_nonprimary_shards`].
+    fn primary_first(&self) -> impl Iterator<Item = usize> + '_ {
+        let shards = 0..usize::from(self.size);
+        let others = shards.clone();
+        shards
+            .filter(|shard| !self.is_nonprimary(*shard))
+            .chain(others.filter(|shard| self.is_nonprimary(*shard)))
+    }
+
     /// The placement group of a full hash.
     pub fn pg(&self, raw: PgId) -> PgId {
         PgId {
@@ -267,11 +289,33 @@ impl OsdMap {
         }
     }
 
+    /// Which shard of a group the primary has; none for copies.
+    pub fn primary_shard(&self, pool: &Pool, pg: PgId, acting: &OsdSet) -> Option<usize> {
+        if pool.can_shift_osds() {
+            return None;
+        }
+        // An OSD may have several shards: which of them serves, `pg_temp` says first.
+        if pool.has_nonprimary_shards() && self.pg_temp().get(&pg).is_some() {
+            let osds = acting.as_slice();
+            let mut shards = pool.primary_first();
+            return shards.find(|shard| osds.get(*shard) == Some(&acting.primary));
+        }
+        acting.position(acting.primary)
+    }
+
     /// What OSDs asked for while data moves: a set, or only a primary, or nothing.
     fn temporary_set(&self, pool: &Pool, pg: PgId) -> OsdSet {
         let mut set = OsdSet::of(self.pg_temp().get(&pg).unwrap_or(&[]));
         set.retain(pool.can_shift_osds(), |osd| self.osd_is_up(osd));
         set.primary = set.first();
+        if pool.has_nonprimary_shards() && set.len == usize::from(pool.size) {
+            let stored = set;
+            for (osd, shard) in stored.as_slice().iter().zip(pool.primary_first()) {
+                if let Some(place) = set.osds.get_mut(shard) {
+                    *place = *osd;
+                }
+            }
+        }
         if let Some([primary]) = self.primary_temp().get(&pg) {
             if self.osd_is_up(*primary) {
                 set.primary = *primary;

@@ -302,7 +302,7 @@ impl Target {
         if changed || forced {
             self.pool = pool.id;
             self.hash = hash;
-            self.spg = shard(pool, hash, &acting);
+            self.spg = shard(map, pool, hash, &acting);
             self.up = up;
             self.acting = acting;
             self.interval = Some(Interval {
@@ -335,14 +335,12 @@ impl Target {
 }
 
 /// The group of a hash, and which shard of it the primary has.
-fn shard(pool: &Pool, hash: PgId, acting: &OsdSet) -> SpgId {
-    let position = match pool.can_shift_osds() {
-        true => None,
-        false => acting.position(acting.primary),
-    };
-    let shard = position.and_then(|position| i8::try_from(position).ok());
+fn shard(map: &OsdMap, pool: &Pool, hash: PgId, acting: &OsdSet) -> SpgId {
+    let pg = pool.pg(hash);
+    let shard = map.primary_shard(pool, pg, acting);
+    let shard = shard.and_then(|shard| i8::try_from(shard).ok());
     SpgId {
-        pg: pool.pg(hash),
+        pg,
         shard: shard.unwrap_or(SpgId::NO_SHARD),
     }
 }

@@ -123,7 +123,13 @@ mod tests {
             if version >= 25 {
                 e.u32(77)?;
             }
-            for _ in 25..version {
+            if version >= 32 {
+                // Applications, times and numbers, merges, stretch mode, shards 1 and 2.
+                e.u32(0)?.bytes(&[0xee; 33])?;
+                e.versioned(1, 1, |e| e.bytes(&[0xee; 9]).map(|_| ()))?;
+                e.bool(false)?.bytes(&[6, 0])?;
+            }
+            for _ in version.clamp(25, 32)..version {
                 e.bytes(&[0xee; 5])?;
             }
             Ok(())
@@ -147,6 +153,8 @@ mod tests {
                 _ => 77,
             };
             assert_eq!((pool.last_force_resend, d.u32()?), (since, 0xabcd));
+            let nonprimary = if version < 32 { 0 } else { 6 };
+            assert_eq!(pool.nonprimary_shards, nonprimary);
         }
         let mut e = Encoder::new();
         pool_of((32, 10), &mut e, 1, 7, 32, 5)?;
@@ -432,6 +440,48 @@ mod tests {
         let none = apply(&unrelated, &incremental(13, &all, &[])?)?;
         assert_eq!(t.update(&none, &NEVER), Outcome::Send);
         assert_eq!(t.osd, -1);
+        Ok(())
+    }
+
+    #[test]
+    fn shards_that_cannot_be_the_primary() -> Result {
+        let map = OsdMap::decode(&full(0, 8)?)?;
+        let pg = PgId {
+            pool: SHARDS,
+            seed: 3,
+        };
+        // 3+1 shards: the order of pg_temp is that of shards 0, 3, 1, 2.
+        let optimized = Pool {
+            size: 4,
+            flags: Pool::HASHPSPOOL | Pool::EC_OPTIMIZATIONS,
+            nonprimary_shards: 0b0110,
+            ..*map.pool(SHARDS).ok_or(ENOENT)?
+        };
+        let plain = Pool {
+            flags: Pool::HASHPSPOOL,
+            ..optimized
+        };
+        let placed = |pool: &Pool, stored: &[i32]| -> Result<([i32; 4], i32, Option<usize>)> {
+            let map = apply(&map, &incremental(11, &[(0, 0)], &[(pg, stored)])?)?;
+            let (_, acting) = map.pg_to_up_acting(pool, pg);
+            Ok((
+                acting.as_slice().try_into().map_err(|_| EINVAL)?,
+                acting.primary,
+                map.primary_shard(pool, pg, &acting),
+            ))
+        };
+        // OSD 0 is down, and was shard 0: shard 3 serves, not 1.
+        let none = ITEM_NONE;
+        assert_eq!(placed(&optimized, &[0, 3, 1, 2])?, ([none, 1, 2, 3], 3, Some(3)));
+        assert_eq!(placed(&plain, &[0, 3, 1, 2])?, ([none, 3, 1, 2], 3, Some(1)));
+        // Shard 0 serves, though its OSD has shard 1, too.
+        assert_eq!(placed(&optimized, &[2, 3, 2, 1])?, ([2, 2, 1, 3], 2, Some(0)));
+        // Shard 3 of the OSD serves, though shard 1 comes before it.
+        assert_eq!(placed(&optimized, &[0, 2, 2, 1])?, ([none, 2, 1, 2], 2, Some(3)));
+        // No pg_temp: as CRUSH has it.
+        let (_, acting) = map.pg_to_up_acting(&optimized, pg);
+        let shard = map.primary_shard(&optimized, pg, &acting);
+        assert_eq!(shard, acting.position(acting.primary));
         Ok(())
     }
 

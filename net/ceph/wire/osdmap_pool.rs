@@ -83,6 +83,9 @@ pub struct Pool {
     pub write_tier: i64,
     /// Epoch since which requests must be sent again.
     pub last_force_resend: u32,
+    /// Shards that cannot be the primary, a bit each (pools with
+    /// [`Self::EC_OPTIMIZATIONS`]).
+    pub nonprimary_shards: u128,
 }
 
 /// The smallest 2^n - 1 that is not less than `count` - 1.
@@ -98,6 +101,8 @@ impl Pool {
     pub const FULL: u64 = 1 << 1;
     /// Full because of its quota.
     pub const FULL_QUOTA: u64 = 1 << 10;
+    /// Not every shard is written by each write (`allow_ec_optimizations`, since Ceph 20).
+    pub const EC_OPTIMIZATIONS: u64 = 1 << 19;
 
     /// The smallest 2^n - 1 that holds all numbers of groups.
     pub fn pg_num_mask(&self) -> u32 {
@@ -139,6 +144,7 @@ impl Pool {
             read_tier: -1,
             write_tier: -1,
             last_force_resend: 0,
+            nonprimary_shards: 0,
         };
         if pool.pg_num == 0 || pool.pgp_num == 0 {
             return Err(ebadmsg());
@@ -199,8 +205,50 @@ impl Pool {
         if version >= 25 {
             pool.last_force_resend = d.u32()?;
         }
+        if version >= 32 {
+            pool.nonprimary_shards = nonprimary_shards(d)?;
+        }
         Ok(pool)
     }
+}
+
+/// Passes over what lies between version 25 and `nonprimary_shards`, and takes that.
+fn nonprimary_shards(d: &mut Decoder<'_>) -> Result<u128> {
+    // What applications say of the pool: a map of maps of texts.
+    for _ in 0..d.count(8)? {
+        d.blob()?;
+        for _ in 0..d.count(8)? {
+            d.blob()?;
+            d.blob()?;
+        }
+    }
+    d.skip(8)?; // create_time
+    d.skip(4 + 4 + 4 + 4 + 4 + 4 + 1)?; // Numbers of groups to come, merges, pg_autoscale_mode.
+    skip_versioned(d)?; // last_pg_merge_meta
+    if d.bool()? {
+        d.skip(4 + 4 + 4 + 4)?; // Stretch mode.
+    }
+    // A bit set of two words.
+    let low = varint(d)?;
+    Ok(u128::from(low) | u128::from(varint(d)?) << 64)
+}
+
+/// A number in groups of seven bits, the lowest first (`denc_varint`).
+fn varint(d: &mut Decoder<'_>) -> Result<u64> {
+    let mut value = 0u64;
+    for shift in (0..u64::BITS).step_by(7) {
+        let byte = d.u8()?;
+        let bits = u64::from(byte & 0x7f);
+        let moved = bits.wrapping_shl(shift);
+        if moved.wrapping_shr(shift) != bits {
+            return Err(ebadmsg());
+        }
+        value |= moved;
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(ebadmsg())
 }
 
 /// Passes over a structure with version, compat and length, whatever they are.
@@ -208,4 +256,63 @@ fn skip_versioned(d: &mut Decoder<'_>) -> Result {
     d.skip(2)?;
     d.blob()?;
     Ok(())
+}
+
+#[kunit_tests(ceph_wire_osdmap_pool)]
+mod tests {
+    use super::*;
+
+    /// What follows version 25 of a pool of 4+2 shards of Ceph 20.2.
+    fn tail(stretched: bool) -> Result<KVVec<u8>> {
+        let mut e = Encoder::new();
+        e.u32(1)?.blob(b"cephfs")?;
+        e.u32(1)?.blob(b"data")?.blob(b"cephfs")?;
+        e.u64(1)?.bytes(&[0; 25])?;
+        e.versioned(1, 1, |e| e.bytes(&[0; 40]).map(drop))?;
+        e.bool(stretched)?;
+        if stretched {
+            e.bytes(&[1; 16])?;
+        }
+        // Shards 1 to 3, and 127.
+        e.u8(0x0e)?;
+        e.bytes(&[0x80; 9])?.u8(1)?;
+        Ok(e.into_vec())
+    }
+
+    #[test]
+    fn shards_that_cannot_be_the_primary() -> Result {
+        for stretched in [false, true] {
+            let bytes = tail(stretched)?;
+            let mut d = Decoder::new(&bytes);
+            assert_eq!(nonprimary_shards(&mut d)?, 0xe | 1 << 127);
+            assert!(d.is_empty());
+            for len in 0..bytes.len() {
+                let short = bytes.get(..len).ok_or(EINVAL)?;
+                assert!(nonprimary_shards(&mut Decoder::new(short)).is_err());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn varints() {
+        for (bytes, value) in [
+            (&[0][..], Some(0)),
+            (&[0x7f], Some(0x7f)),
+            (&[0x80, 1], Some(0x80)),
+            (
+                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+                Some(u64::MAX),
+            ),
+            // More than 64 bits, and without an end.
+            (
+                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
+                None,
+            ),
+            (&[0x80; 12], None),
+            (&[0x80], None),
+        ] {
+            assert_eq!(varint(&mut Decoder::new(bytes)).ok(), value);
+        }
+    }
 }

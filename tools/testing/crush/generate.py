@@ -16,6 +16,7 @@ import sys
 EXISTS, UP = 1, 2
 NONE = 0x7FFFFFFF
 REPLICATED, ERASURE = 1, 3
+EC_OPTIMIZATIONS = 1 << 19
 DEFAULT_ARGS = 7777777
 
 
@@ -117,17 +118,22 @@ class Map:
                           for k, v in self.__dict__.items()}
         return other
 
-    def add_pool(self, pool, kind, size, rule, pg_num, pgp_num=None, hashpspool=True):
-        self.pools[pool] = (kind, size, rule, pg_num, pgp_num or pg_num, hashpspool)
+    def add_pool(self, pool, kind, size, rule, pg_num, pgp_num=None, hashpspool=True, nonprimary=0):
+        """`nonprimary`: a mask of shards that cannot be the primary; other than 0 from Ceph 20 on."""
+        self.pools[pool] = (kind, size, rule, pg_num, pgp_num or pg_num, hashpspool, nonprimary)
 
     def encode_pool(self, pool):
-        kind, size, rule, pg_num, pgp_num, hashpspool = pool
+        kind, size, rule, pg_num, pgp_num, hashpspool, nonprimary = pool
         body = bytearray(self.pool)
         body[0:12] = bytes([kind, size, rule, 2]) + u32(pg_num) + u32(pgp_num)
         assert body[12 + 24:12 + 32] == bytes(8), "snapshots in the template"
         flags = 12 + 24 + 8 + 8
         body[flags:flags + 8] = u64(1 if hashpspool else 0)
         body[flags + 12] = 1
+        if nonprimary:
+            assert self.pool_version == 32 and body[-2:] == bytes(2) and nonprimary < 0x80
+            body[flags:flags + 8] = u64(1 | EC_OPTIMIZATIONS)
+            body[-2] = nonprimary
         return section(self.pool_version, self.pool_compat, bytes(body))
 
     def encode(self):
@@ -321,6 +327,9 @@ def build(directory, name, osds, hosts, racks, seed, pg_num=64, **crush):
         made.add_pool(22, ERASURE, 11, 8, pg_num)
         made.add_pool(23, REPLICATED, 5, 9, pg_num)
         made.add_pool(24, ERASURE, 14, 10, pg_num)
+        # 4+2 and 2+3 shards.
+        made.add_pool(25, ERASURE, 6, 3, pg_num, nonprimary=0b001110)
+        made.add_pool(26, ERASURE, 5, 8, pg_num, nonprimary=0b00010)
     return made, rng
 
 
