@@ -30,10 +30,12 @@ pub use ops::{
 };
 
 /// Features that this client knows: those of the C client
-/// (`CEPH_FEATURES_SUPPORTED_DEFAULT`).
+/// (`CEPH_FEATURES_SUPPORTED_DEFAULT`), and those of the releases after Nautilus up to
+/// Tentacle: `pg_upmap_primary` (31), MSR rules of CRUSH (38), and the order of `pg_temp` in
+/// pools with `allow_ec_optimizations` (50).
 pub const FEATURES_SUPPORTED: u64 = features(&[
-    1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 18, 21, 23, 25, 27, 28, 29, 30, 35, 36, 37, 39, 40, 41, 42,
-    43, 47, 48, 56, 57, 58, 59, 61,
+    1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 16, 18, 20, 21, 23, 25, 27, 28, 29, 30, 31, 33, 35, 36, 37,
+    38, 39, 40, 41, 42, 43, 47, 48, 49, 50, 56, 57, 58, 59, 61,
 ]);
 /// `CEPH_FEATURE_MSG_AUTH`.
 pub const FEATURE_MSG_AUTH: u64 = features(&[23]);
