@@ -3,7 +3,9 @@
 //! [`ceph_proto::machine::auth`], and what convinces OSDs and metadata servers.
 use core::fmt::{self, Write};
 use kernel::{prelude::*, sync::Arc, sync::Mutex};
-use kernel_ext::{crypto::hmac_sha256, crypto::AesCbc, crypto::Krb5, random, sync::new_mutex, time};
+use kernel_ext::{
+    crypto::hmac_sha256, crypto::AesCbc, crypto::Krb5, random, sync::new_mutex, time,
+};
 
 use ceph_proto::errno;
 use ceph_proto::machine::auth::{Authorizer, ConnectionKeys, Crypto};

@@ -61,8 +61,12 @@ impl Krb5 {
     pub fn new(key: &[u8; Self::KEY], usage: u32) -> Result<Self> {
         // SAFETY: Only looks the number up in a constant table.
         let enctype = NonNull::new(
-            unsafe { bindings::crypto_krb5_find_enctype(bindings::KRB5_ENCTYPE_AES256_CTS_HMAC_SHA384_192) }
-                .cast_mut(),
+            unsafe {
+                bindings::crypto_krb5_find_enctype(
+                    bindings::KRB5_ENCTYPE_AES256_CTS_HMAC_SHA384_192,
+                )
+            }
+            .cast_mut(),
         )
         .ok_or_else(enopkg)?;
         let key = bindings::krb5_buffer {

@@ -224,7 +224,11 @@ impl<'a> Run<'a, '_> {
             let end = first.saturating_add(length).min(range.end);
             let stride = Range { first, end };
             let leaves = chosen_below.last().unwrap_or(mine);
-            if !leaves.get(first..end).unwrap_or_default().contains(&ITEM_UNDEF) {
+            if !leaves
+                .get(first..end)
+                .unwrap_or_default()
+                .contains(&ITEM_UNDEF)
+            {
                 continue;
             }
             let Some(item) = self.candidate(bucket, step.arg2, index, mine, range, stride) else {
@@ -314,10 +318,7 @@ impl<'a> Run<'a, '_> {
 
 /// Notes an item for a stride; false if it is noted already.
 fn push(chosen: &mut Chosen, stride: Range, item: i32) -> bool {
-    for place in chosen
-        .get_mut(stride.first..stride.end)
-        .unwrap_or_default()
-    {
+    for place in chosen.get_mut(stride.first..stride.end).unwrap_or_default() {
         if *place == item {
             return false;
         }
@@ -331,9 +332,7 @@ fn push(chosen: &mut Chosen, stride: Range, item: i32) -> bool {
 
 /// Forgets the item that was noted last for a stride.
 fn pop(chosen: &mut Chosen, stride: Range) {
-    let places = chosen
-        .get_mut(stride.first..stride.end)
-        .unwrap_or_default();
+    let places = chosen.get_mut(stride.first..stride.end).unwrap_or_default();
     if let Some(place) = places.iter_mut().rev().find(|place| **place != ITEM_UNDEF) {
         *place = ITEM_UNDEF;
     }

@@ -90,7 +90,10 @@ fn key(byte: u8) -> Result<CryptoKey> {
 fn encode_key(e: &mut Encoder, byte: u8) -> Result {
     let key = key(byte)?;
     let secret = key.secret.as_slice();
-    e.u16(key.kind)?.u64(0)?.u16(secret.len() as u16)?.bytes(secret)?;
+    e.u16(key.kind)?
+        .u64(0)?
+        .u16(secret.len() as u16)?
+        .bytes(secret)?;
     Ok(())
 }
 
@@ -107,7 +110,12 @@ fn add_ticket(
     encode_key(&mut plain, session)?;
     plain.u32(validity)?.u32(0)?;
     e.u32(service)?.u8(1)?;
-    e.blob(&seal(&Toy, for_key, KeyUsage::TicketSessionKey, plain.as_slice())?)?;
+    e.blob(&seal(
+        &Toy,
+        for_key,
+        KeyUsage::TicketSessionKey,
+        plain.as_slice(),
+    )?)?;
     let mut blob = Encoder::new();
     blob.u8(1)?
         .u64(u64::from(session))?
@@ -185,7 +193,10 @@ mod tests {
                 assert!(open(&Toy, &key(1)?, usage, sealed.get(..cut).ok_or(EINVAL)?).is_err());
             }
             let sealed = seal(&Toy, &key(1 | KRB5)?, usage, plain)?;
-            assert_eq!(open(&Toy, &key(1 | KRB5)?, usage, &sealed)?.as_slice(), plain);
+            assert_eq!(
+                open(&Toy, &key(1 | KRB5)?, usage, &sealed)?.as_slice(),
+                plain
+            );
             let other = KeyUsage::AuthorizeReply;
             assert!(open(&Toy, &key(1 | KRB5)?, other, &sealed).is_err());
             for cut in 0..sealed.len() {
@@ -436,11 +447,7 @@ mod tests {
             // which must not depend on its kind either.
             client.request()?;
             client.more(&Toy, CHALLENGE)?;
-            let next = session_reply_with(
-                client_key,
-                [kind(3, 6), 3, 4],
-                Some(&key(session)?),
-            )?;
+            let next = session_reply_with(client_key, [kind(3, 6), 3, 4], Some(&key(session)?))?;
             client.done(&Toy, 200, 4_200, &next)?;
         }
         Ok(())
@@ -457,7 +464,12 @@ mod tests {
         plain.u32(1_000)?.u32(0)?;
         e.u32(AUTH)?.u8(1)?;
         // Right in all but the usage.
-        let sealed = seal(&Toy, &key(client_key)?, KeyUsage::TicketBlob, plain.as_slice())?;
+        let sealed = seal(
+            &Toy,
+            &key(client_key)?,
+            KeyUsage::TicketBlob,
+            plain.as_slice(),
+        )?;
         e.blob(&sealed)?.u8(0)?.blob(b"")?;
         let mut client = AuthClient::new(b"user", Some(key(client_key)?), &[])?;
         client.request()?;

@@ -472,12 +472,24 @@ mod tests {
         };
         // OSD 0 is down, and was shard 0: shard 3 serves, not 1.
         let none = ITEM_NONE;
-        assert_eq!(placed(&optimized, &[0, 3, 1, 2])?, ([none, 1, 2, 3], 3, Some(3)));
-        assert_eq!(placed(&plain, &[0, 3, 1, 2])?, ([none, 3, 1, 2], 3, Some(1)));
+        assert_eq!(
+            placed(&optimized, &[0, 3, 1, 2])?,
+            ([none, 1, 2, 3], 3, Some(3))
+        );
+        assert_eq!(
+            placed(&plain, &[0, 3, 1, 2])?,
+            ([none, 3, 1, 2], 3, Some(1))
+        );
         // Shard 0 serves, though its OSD has shard 1, too.
-        assert_eq!(placed(&optimized, &[2, 3, 2, 1])?, ([2, 2, 1, 3], 2, Some(0)));
+        assert_eq!(
+            placed(&optimized, &[2, 3, 2, 1])?,
+            ([2, 2, 1, 3], 2, Some(0))
+        );
         // Shard 3 of the OSD serves, though shard 1 comes before it.
-        assert_eq!(placed(&optimized, &[0, 2, 2, 1])?, ([none, 2, 1, 2], 2, Some(3)));
+        assert_eq!(
+            placed(&optimized, &[0, 2, 2, 1])?,
+            ([none, 2, 1, 2], 2, Some(3))
+        );
         // No pg_temp: as CRUSH has it.
         let (_, acting) = map.pg_to_up_acting(&optimized, pg);
         let shard = map.primary_shard(&optimized, pg, &acting);

@@ -439,9 +439,8 @@ mod tests {
     #[test]
     fn kinds_of_keys() -> Result {
         // As `ceph-authtool --gen-key` of 20.2 makes them: 32 bytes.
-        let key = CryptoKey::from_armor(
-            b"AgBQ6IVh8L2cICAAQ1mq2fOJPo2iQEdH0Lz5tENZqtnziT6NokBHR9C8+bQ=",
-        )?;
+        let key =
+            CryptoKey::from_armor(b"AgBQ6IVh8L2cICAAQ1mq2fOJPo2iQEdH0Lz5tENZqtnziT6NokBHR9C8+bQ=")?;
         assert!(matches!(key.cipher()?, Cipher::Aes256Krb5([0x43, ..])));
         for (kind, len, good) in [
             (KEY_AES, 16, true),

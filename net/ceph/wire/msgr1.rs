@@ -447,8 +447,8 @@ mod tests {
         let mut e = Encoder::new();
         connect.encode(&mut e)?;
         let want = [
-            0, 0, 0, 0, 0, 0, 0, 0x20, 8, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 24, 0, 0, 0, 2, 0, 0,
-            0, 5, 0, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0x20, 8, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 24, 0, 0, 0, 2, 0, 0, 0,
+            5, 0, 0, 0, 0,
         ];
         assert_eq!(e.as_slice(), &want[..]);
         let mut bytes = [0; CONNECT_REPLY_LEN];

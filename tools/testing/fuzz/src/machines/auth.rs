@@ -116,7 +116,12 @@ fn payload(e: &mut Events<'_>, kind: u16, what: u8) -> Result<KVVec<u8>> {
             let mut secret = Encoder::new();
             secret.blob(&[9; 40][..bytes.len().min(40)])?;
             let mut sealed = Encoder::new();
-            sealed_blob(&mut sealed, kind, KeyUsage::AuthConnectionSecret, secret.as_slice())?;
+            sealed_blob(
+                &mut sealed,
+                kind,
+                KeyUsage::AuthConnectionSecret,
+                secret.as_slice(),
+            )?;
             out.blob(sealed.as_slice())?;
             let mut extra = Encoder::new();
             tickets(&mut extra, kind, others)?;
@@ -138,12 +143,7 @@ fn renewal_reply(payload: &[u8], result: i32) -> Result<KVVec<u8>> {
     Ok(e.into_vec())
 }
 
-fn check_authorizer(
-    authorizer: &Authorizer,
-    e: &mut Events<'_>,
-    kind: u16,
-    detail: u8,
-) -> Result {
+fn check_authorizer(authorizer: &Authorizer, e: &mut Events<'_>, kind: u16, detail: u8) -> Result {
     authorizer.request(&Plain)?;
     let challenge = match detail & 1 {
         0 => seal(kind, KeyUsage::AuthorizeChallenge, e.blob())?,
