@@ -125,7 +125,7 @@ impl Client {
             info!("client{} fsid {fsid}\n", self.global_id());
         }
         // What debugfs cannot show is no reason to fail.
-        *self.files.lock() = ClientFiles::new(self).ok();
+        *self.files.lock() = ClientFiles::new(&self.options, &self.monc, &self.osdc).ok();
         Ok(())
     }
 

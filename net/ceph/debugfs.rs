@@ -7,8 +7,10 @@ use kernel_ext::{
     global::Global,
 };
 
-use crate::client::Client;
 use crate::log::show;
+use crate::mon_client::MonClient;
+use crate::options::Options;
+use crate::osd_client::OsdClient;
 
 /// The directory `ceph`.
 pub(crate) static ROOT: Global<Dir> = Global::new();
@@ -21,43 +23,47 @@ pub(crate) struct ClientFiles {
 
 impl ClientFiles {
     /// Shows a client whose cluster and number are known.
-    pub(crate) fn new(client: &Client) -> Result<Self> {
+    pub(crate) fn new(
+        options: &Arc<Options>,
+        mon_client: &Arc<MonClient>,
+        osd_client: &Arc<OsdClient>,
+    ) -> Result<Self> {
         let root = ROOT.get().ok_or(ENODEV)?;
-        let fsid = client.fsid().ok_or(ENODEV)?;
-        let id = client.global_id();
+        let fsid = mon_client.fsid().ok_or(ENODEV)?;
+        let id = mon_client.global_id();
         let name = CString::try_from_fmt(fmt!("{}", format_args!("{fsid}.client{id}")))?;
         let dir = root.subdir(&name);
         let mut files = KVec::new();
 
-        let monc: Arc<_> = client.monc.clone();
+        let monc = mon_client.clone();
         let show_monmap = move |m: &_| {
             monc.show_monmap(m);
             Ok(())
         };
         files.push(dir.file(c"monmap", 0o400, show_monmap)?, GFP_KERNEL)?;
 
-        let monc: Arc<_> = client.monc.clone();
+        let monc = mon_client.clone();
         let show_monc = move |m: &_| {
             monc.show_monc(m);
             Ok(())
         };
         files.push(dir.file(c"monc", 0o400, show_monc)?, GFP_KERNEL)?;
 
-        let osdc: Arc<_> = client.osdc.clone();
+        let osdc = osd_client.clone();
         let show_osdmap = move |m: &_| {
             osdc.show_map(m);
             Ok(())
         };
         files.push(dir.file(c"osdmap", 0o400, show_osdmap)?, GFP_KERNEL)?;
 
-        let osdc: Arc<_> = client.osdc.clone();
+        let osdc = osd_client.clone();
         let show_osdc = move |m: &_| {
             osdc.show_requests(m);
             Ok(())
         };
         files.push(dir.file(c"osdc", 0o400, show_osdc)?, GFP_KERNEL)?;
 
-        let options = client.options.clone();
+        let options = options.clone();
         let show_options = move |m: &SeqFile| {
             show!(m, "{}\n", options.shown(true));
             Ok(())

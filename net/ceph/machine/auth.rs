@@ -382,7 +382,7 @@ impl AuthClient {
 /// The error of a peer that says no.
 fn refusal(result: i32) -> Error {
     match result {
-        -4095..=-1 => Error::from_errno(result),
+        -511..=-1 => Error::from_errno(result),
         _ => EACCES,
     }
 }

@@ -4,9 +4,13 @@ use kernel::{prelude::*, time::Jiffies};
 use kernel_ext::{alloc_scope::NoIo, time, wait::Reason};
 
 use ceph_proto::errno;
+use ceph_proto::machine::subs::Sub;
 use ceph_proto::wire::{mon::kind, types::Fsid};
 
-use super::{Cause, Inner, MonClient, Sub, FROM_MONITORS};
+use super::{
+    cause::Cause,
+    client::{Inner, MonClient, FROM_MONITORS},
+};
 use crate::log::error;
 use crate::messenger::Parts;
 

@@ -2,10 +2,8 @@
 //! Requests to the monitors: space, newest epochs, commands.
 //!
 //! Each is a [`GenericRequest`], counted and kept in a tree by tid until it is answered, and
-//! sent again, in the order of the tids, whenever there is a new session. What it asks and
-//! what the answer is made of is a [`MonRequest`]. One whose waiter is killed is forgotten;
-//! its answer is passed over. One whose answer cannot be read fails with `EIO`: asked again,
-//! the monitor would say the same.
+//! sent again, in the order of the tids, whenever there is a new session. One whose waiter
+//! is killed is forgotten; its answer is passed over.
 use kernel::{
     prelude::*,
     rbtree::{RBTree, RBTreeNode},
@@ -22,63 +20,12 @@ use ceph_proto::wire::{
     types::EntityAddr,
 };
 
-use super::{Inner, MonClient, FROM_MONITORS};
-use crate::log::error;
+use super::{
+    client::{Inner, MonClient, FROM_MONITORS},
+    generic_request::{GenericRequest, Pending},
+};
 use crate::messenger::{Incoming, Message, Parts};
 use crate::request::{Callback, Request};
-
-/// A request that is not answered.
-#[pin_data]
-struct GenericRequest<R: MonRequest> {
-    #[pin]
-    request: Request<R::Reply>,
-    message: Arc<Message>,
-}
-
-/// A [`GenericRequest`] of any kind, as the tree has it.
-pub(super) trait Pending: Send + Sync {
-    /// What is sent; with the tid.
-    fn message(&self) -> &Arc<Message>;
-    /// Takes the reply. Completes the request, so no lock may be held that its callback
-    /// takes.
-    fn reply(&self, msg: &Incoming);
-    /// Completes the request with an error, as [`reply`](Self::reply) does.
-    fn fail(&self, error: Error);
-}
-
-impl<R: MonRequest> Pending for GenericRequest<R> {
-    fn message(&self) -> &Arc<Message> {
-        &self.message
-    }
-
-    fn reply(&self, msg: &Incoming) {
-        let header = &msg.header;
-        let answer = match header.kind == R::REPLY_KIND {
-            true => header
-                .check_compat(R::REPLY_VERSION)
-                .and_then(|()| R::decode(&msg.front)),
-            false => Err(errno::eproto()),
-        };
-        let answer = answer.map_err(|error| {
-            if error == ENOMEM {
-                return error;
-            }
-            error!(
-                "cannot read the answer of a monitor to {}: message of type {}, version {}: {}\n",
-                R::NAME,
-                header.kind,
-                header.version,
-                error.to_errno()
-            );
-            EIO
-        });
-        self.request.complete(answer);
-    }
-
-    fn fail(&self, error: Error) {
-        self.request.complete(Err(error));
-    }
-}
 
 impl MonClient {
     /// Registers a request and sends it, now or as soon as there is a session.
@@ -120,7 +67,10 @@ impl MonClient {
             return Err(errno::eshutdown());
         }
         inner.requests.insert(node);
-        if !inner.hunt.is_hunting() {
+        let hunting = inner.hunt.is_hunting();
+        drop(inner);
+        // A session that begins meanwhile sends it, too. It is answered once.
+        if !hunting {
             self.con.send(request.message.clone());
         }
         Ok(request)
@@ -174,8 +124,9 @@ impl MonClient {
     fn command(&self, command: &Command) -> Result {
         match self.wait(&*self.submit(command, None)?)? {
             0 => Ok(()),
-            error @ -4095..=-1 => Err(Error::from_errno(error)),
-            _ => Err(errno::eproto()),
+            error @ -511..=-1 => Err(Error::from_errno(error)),
+            // No error that is another host's to give.
+            _ => Err(EIO),
         }
     }
 

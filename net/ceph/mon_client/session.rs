@@ -3,12 +3,18 @@
 use kernel::{prelude::*, sync::Arc, sync::MutexGuard};
 
 use ceph_proto::errno;
+use ceph_proto::machine::subs::Sub;
 use ceph_proto::wire::{
     mon::{self, kind},
     monmap::{Mon, MonMap},
 };
 
-use super::{auth::State, maps::now, Cause, Inner, MonClient, Sub};
+use super::{
+    auth::State,
+    cause::Cause,
+    client::{Inner, MonClient},
+    maps::now,
+};
 use crate::auth::{self, KernelCrypto, Refusal};
 use crate::log::{error, info, warning};
 use crate::messenger::{

@@ -6,7 +6,7 @@ use kernel_ext::time;
 use ceph_proto::machine::subs::{Sub, Want};
 use ceph_proto::wire::{mon::kind, types::EntityName};
 
-use super::MonClient;
+use super::client::MonClient;
 use crate::log::show;
 
 impl MonClient {

@@ -30,9 +30,7 @@ ALLOWED = [
     (['net/ceph/wire/decode.rs', 'net/ceph/wire/encode.rs', 'net/ceph/wire/types.rs'],
      'being taken apart'),
     (['net/ceph/messenger/*'], 'being taken apart'),
-    (['net/ceph/mon_client/*', 'net/ceph/auth.rs'], 'being taken apart'),
     (['net/ceph/osd_client/*'], 'being taken apart'),
-    (['net/ceph/client.rs', 'net/ceph/debugfs.rs'], 'being taken apart'),
     (['fs/ceph/mds_client/*'], 'being taken apart'),
 ]
 
