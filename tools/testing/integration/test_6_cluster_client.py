@@ -65,6 +65,68 @@ def test_monitor_that_insists_on_secure(t):
                   ["insists on 'secure'"], 0, 20)
 
 
+@contextlib.contextmanager
+def requiring_reef(t):
+    """A cluster with a map that only clients of Reef and later can follow."""
+    t.cluster.mon("osd pool create", pool="reef", pg_num=1)
+    try:
+        for var, val in (("size", "2"), ("min_size", "1")):
+            t.cluster.mon("osd pool set", pool="reef", var=var, val=val, yes_i_really_mean_it=True)
+        pool = next(p["pool"] for p in t.cluster.mon_json("osd dump")["pools"] if p["pool_name"] == "reef")
+        pg = f"{pool}.0"
+        t.wait("the group has two OSDs", lambda: len(t.cluster.mon_json("pg map", pgid=pg)["acting"]) == 2, 60)
+        t.cluster.wait_health()
+        t.cluster.mon("osd set-require-min-compat-client", version="reef", yes_i_really_mean_it=True)
+        t.cluster.mon("osd pg-upmap-primary", pgid=pg, id=t.cluster.mon_json("pg map", pgid=pg)["acting"][1])
+        try:
+            yield
+        finally:
+            t.cluster.mon("osd rm-pg-upmap-primary", pgid=pg)
+            t.cluster.mon("osd set-require-min-compat-client", version="luminous", yes_i_really_mean_it=True)
+    finally:
+        t.cluster.mon("osd pool delete", pool="reef", pool2="reef", yes_i_really_really_mean_it=True)
+    t.cluster.wait_health()
+
+
+def test_features_that_are_missing(t):
+    """They are named, once: a mount ends at once, and one that is there asks with pauses."""
+    if not t.rust:
+        t.skip("the C client floods dmesg")
+    t.umount_all()
+    t.equal(t.mount2(NEW, t.options())[0], "OK", "mount")
+    debug = folder(t)
+
+    def lines(mark, word):
+        return [x for x in t.g.dmesg(mark).splitlines() if word in x]
+
+    with requiring_reef(t):
+        fails_at = f"{M}2"
+        t.ok(f"mkdir -p {fails_at}")
+        mark = t.g.mark()
+        r, s = t.mount2(NEW, t.options() + ",noshare", at=fails_at)
+        t.equal(r, "EHOSTUNREACH", "another mount")
+        t.check(s < 10, f"it took {s} s")
+        t.equal(len(lines(mark, "SERVER_REEF")), 1, f"lines that name it: {t.g.dmesg(mark)}")
+        t.equal(lines(mark, "session established"), [], "sessions")
+        r = t.run(f"mount -i -t ceph \"{NEW}\" {fails_at} -o {t.options()},noshare")
+        t.check(r.status and "SERVER_REEF" in r.out, f"mount(8) says {r}")
+
+        # The mount that is there loses its session, and gets no other one.
+        mark = t.g.mark()
+        for name in t.cluster.names("mon"):
+            t.cluster.restart(name)
+            t.wait(f"{name} is in the quorum", lambda name=name: t.cluster.in_quorum(name), 60)
+        t.wait("health names them", lambda: "SERVER_REEF" in t.ok(f"head -n 1 {debug}/health"), 60)
+        time.sleep(10)
+        t.equal(len(lines(mark, "SERVER_REEF")), 1, f"lines that name it: {t.g.dmesg(mark)}")
+        said = t.g.dmesg(mark).splitlines()
+        t.check(len(said) < 30, f"dmesg says too much: {said}")
+        t.equal(t.ok(f"stat -c %s {M}/sizes/4096"), "4096\n", "what is known")
+    t.wait("the session is back", lambda: "SERVER_REEF" not in t.ok(f"head -n 1 {debug}/health"), 90)
+    t.ok(f"stat -f {M}", 90)
+    t.umount()
+
+
 def test_questions_to_monitors(t):
     """They show while nobody answers; one ends with its task, the other is answered."""
     t.ensure_mounted()
