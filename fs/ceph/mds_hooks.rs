@@ -137,7 +137,7 @@ impl MdsHooks for FsClient {
     }
 
     fn renewed(&self, session: &Arc<Session>) {
-        self.wake_session(session);
+        self.session_renewed(session);
     }
 
     fn force_readonly(&self, session: &Arc<Session>) {

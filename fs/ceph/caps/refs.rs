@@ -94,7 +94,7 @@ impl FsClient {
             if self.is_shut_down() {
                 return Err(EIO);
             }
-            let asked = || info.state().caps.known_wanted().contains(need);
+            let asked = || info.state().caps.is_awaited(need);
             if asked() {
                 let reason = Reason {
                     what: CAPS_WAIT,

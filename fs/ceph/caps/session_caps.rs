@@ -145,6 +145,17 @@ impl FsClient {
         }
     }
 
+    /// The server has renewed the session, whose capabilities had gone stale. It has issued
+    /// anew what can be had again before it said so; the rest is lost.
+    pub(crate) fn session_renewed(&self, session: &Arc<Session>) {
+        self.for_each_cap(session, |inode| {
+            let info = inode.data();
+            info.state().caps.renewed(session.rank);
+            info.changed.wake_all();
+            true
+        });
+    }
+
     /// Wakes all who wait for capabilities of the session.
     pub(crate) fn wake_session(&self, session: &Arc<Session>) {
         self.for_each_cap(session, |inode| {

@@ -110,6 +110,10 @@ impl Issuer for SessionRef {
     fn validity(&self) -> (u32, bool) {
         self.session.cap_validity()
     }
+
+    fn carries_over(&self, gen: u32) -> bool {
+        self.session.carries_over(gen)
+    }
 }
 
 /// Statistics of a directory.

@@ -37,6 +37,10 @@ pub trait Issuer: Clone {
     /// The generation of capabilities that are issued now, and whether those of
     /// this generation are good.
     fn validity(&self) -> (u32, bool);
+
+    /// Whether a capability of the generation may be claimed from a daemon that took over
+    /// the rank.
+    fn carries_over(&self, gen: u32) -> bool;
 }
 
 /// A capability that a rank has issued.
@@ -382,6 +386,14 @@ impl<S: Issuer> CapSet<S> {
         each.fold(Caps::NONE, |all, cap| all | cap.mds_wanted)
     }
 
+    /// Whether a server knows that the bits are wanted, and will say when they are there. One
+    /// whose session is late is not asked again: it could not issue anything that counts
+    /// before the session is renewed, and then it issues what is wanted.
+    pub fn is_awaited(&self, need: Caps) -> bool {
+        let each = self.caps().map(|cap| cap.mds_wanted);
+        each.fold(Caps::NONE, |all, one| all | one).contains(need)
+    }
+
     // ----- use -----
 
     /// A file was opened.
@@ -604,7 +616,13 @@ impl<S: Issuer> CapSet<S> {
             return None;
         }
         let before = self.issued();
-        let (issued, was_auth) = (cap.issued, self.auth == Some(rank));
+        // What is doubtful here does not become sure by a move; the new server will say.
+        let issued = if cap.is_valid() {
+            cap.issued
+        } else {
+            Caps::PIN
+        };
+        let was_auth = self.auth == Some(rank);
         if let Some((issuer, peer)) = target {
             // One less than what the new server will say.
             let seq = peer.issue_seq.wrapping_sub(1);
@@ -613,6 +631,7 @@ impl<S: Issuer> CapSet<S> {
             match self.get_mut(target) {
                 Some(cap) => {
                     if cap.cap_id == peer.cap_id && seq_newer(peer.issue_seq, cap.seq) {
+                        cap.enter_generation(gen);
                         (cap.seq, cap.issue_seq) = (seq, seq);
                         cap.mseq = peer.mseq;
                         cap.issued |= issued;
@@ -757,13 +776,27 @@ impl<S: Issuer> CapSet<S> {
         !more.is_empty() && !more.without(self.wanted(is_dir)).is_empty()
     }
 
-    /// The server restarted and is told of the capability anew: versions begin again.
+    /// The rank has renewed its session. It has issued anew before what was stale and can be
+    /// had again: the rest is lost.
+    pub fn renewed(&mut self, rank: u32) {
+        if let Some(cap) = self.get_mut(rank) {
+            let (gen, _) = cap.issuer.validity();
+            cap.enter_generation(gen);
+        }
+    }
+
+    /// The server restarted and is told of the capability anew: versions begin again. Of what
+    /// had gone stale before nothing but the pin is claimed, since others may have got it.
     /// What is to be told: identity, wanted, issued.
     pub fn reconnect(&mut self, rank: u32, is_dir: bool) -> Option<(u64, Caps, Caps)> {
         let wanted = self.wanted(is_dir);
         let cap = self.get_mut(rank)?;
         (cap.seq, cap.issue_seq, cap.mseq) = (0, 0, 0);
-        (cap.gen, _) = cap.issuer.validity();
+        let (gen, _) = cap.issuer.validity();
+        if cap.issuer.carries_over(cap.gen) {
+            cap.gen = gen;
+        }
+        cap.enter_generation(gen);
         if is_dir {
             cap.issued = cap.issued.without(Caps::ANY_DIR_OPS);
         }

@@ -30,6 +30,10 @@ mod tests {
         fn validity(&self) -> (u32, bool) {
             (self.1, self.1 != 0)
         }
+
+        fn carries_over(&self, gen: u32) -> bool {
+            gen == self.1
+        }
     }
 
     /// Rank 0, whose generation changes.
@@ -44,6 +48,11 @@ mod tests {
         fn validity(&self) -> (u32, bool) {
             (self.0.get(), true)
         }
+
+        /// Generations are raised by restarts, but those of full hundreds by the server.
+        fn carries_over(&self, gen: u32) -> bool {
+            gen / 100 == self.0.get() / 100
+        }
     }
 
     /// Rank 0, which is late to be renewed, or not.
@@ -57,6 +66,10 @@ mod tests {
 
         fn validity(&self) -> (u32, bool) {
             (1, !self.0.get())
+        }
+
+        fn carries_over(&self, _gen: u32) -> bool {
+            !self.0.get()
         }
     }
 
@@ -157,6 +170,96 @@ mod tests {
         assert_eq!(set.issued(), Caps::PIN | Caps::AUTH_SHARED);
         assert_eq!(set.due(0, false, false, false), None);
         Ok(())
+    }
+
+    #[test]
+    fn what_went_stale_is_not_claimed_after_a_restart() -> Result {
+        let generation = Cell::new(1);
+        let mut set = CapSet::new();
+        set.add(Aging(&generation), || reply(RD, 1, true), false);
+        // The rank restarts: what is good is kept.
+        generation.set(2);
+        let (_, _, issued) = set.reconnect(0, false).ok_or(EINVAL)?;
+        assert_eq!((issued, set.issued()), (RD, RD));
+        // The server says STALE, may give to others what was ours, and restarts.
+        generation.set(100);
+        generation.set(101);
+        assert!(set.issued().is_empty());
+        let mut lost = CapSet::new();
+        lost.add(Aging(&generation), || reply(RD, 1, true), false);
+        let (_, _, issued) = set.reconnect(0, false).ok_or(EINVAL)?;
+        assert_eq!((issued, set.issued()), (Caps::PIN, Caps::PIN));
+        assert_eq!(set.implemented(), Caps::PIN);
+        // Of one that is told of twice the second word is as good as the first.
+        generation.set(102);
+        let (_, _, issued) = set.reconnect(0, false).ok_or(EINVAL)?;
+        assert_eq!(issued, Caps::PIN);
+        let (_, _, issued) = lost.reconnect(0, false).ok_or(EINVAL)?;
+        assert_eq!(issued, RD);
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_server_does_not_issue_anew_is_lost() {
+        let generation = Cell::new(1);
+        let mut set = CapSet::new();
+        set.add(Aging(&generation), || reply(RD, 1, true), false);
+        generation.set(100);
+        set.renewed(0);
+        assert_eq!(set.issued(), Caps::PIN);
+        // Not by a restart either.
+        generation.set(101);
+        assert!(set
+            .reconnect(0, false)
+            .is_some_and(|(_, _, issued)| issued == Caps::PIN));
+        assert_eq!(set.issued(), Caps::PIN);
+        // What it has issued anew before is not.
+        generation.set(200);
+        set.grant(0, 7, RD, 2);
+        set.renewed(0);
+        assert_eq!(set.issued(), RD);
+    }
+
+    #[test]
+    fn a_move_makes_nothing_sure() -> Result {
+        let peer = CapPeer {
+            cap_id: 9,
+            issue_seq: 2,
+            mseq: 1,
+            mds: 1,
+            flags: 1,
+        };
+        // Generation 0 is not good. Nothing is known at the target.
+        let mut set = with_room()?;
+        set.add(From(0, 0), || reply(RD, 5, true), false);
+        set.export(0, 7, Some((&From(1, 1), peer))).ok_or(EINVAL)?;
+        assert_eq!(set.issued(), Caps::PIN);
+        // Something is.
+        let mut set = with_room()?;
+        set.add(From(0, 0), || reply(RD, 5, true), false);
+        let mut known = reply(Caps::PIN | Caps::LINK_SHARED, 1, false);
+        known.cap_id = 9;
+        set.add(From(1, 1), || known, false);
+        set.export(0, 7, Some((&From(1, 1), peer))).ok_or(EINVAL)?;
+        assert_eq!(set.issued(), Caps::PIN | Caps::LINK_SHARED);
+        Ok(())
+    }
+
+    #[test]
+    fn a_late_session_is_waited_for() {
+        let late = Cell::new(false);
+        let mut set = CapSet::new();
+        let mut new = reply(Caps::PIN, 1, true);
+        new.wanted = Mode::Read.caps();
+        set.add(Late(&late), || new, false);
+        set.open(Mode::Read);
+        assert!(set.is_awaited(Caps::FILE_RD) && !set.is_awaited(Caps::FILE_WR));
+        late.set(true);
+        // To ask by OPEN would be answered at once, and change nothing: again and again.
+        assert!(set.acquire(Caps::FILE_RD, Caps::NONE).is_none());
+        assert!(set.is_awaited(Caps::FILE_RD));
+        set.pop();
+        assert!(!set.is_awaited(Caps::FILE_RD));
     }
 
     #[test]

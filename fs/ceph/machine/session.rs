@@ -112,6 +112,9 @@ pub struct Session {
     /// Capabilities are good until then.
     cap_ttl: Ticks,
     cap_gen: u32,
+    /// While the rank is lost: capabilities of this generation and of later ones were good when
+    /// it was.
+    carried_from: Option<u32>,
     /// The server counts as alive until then.
     ttl: Option<Ticks>,
     readonly: bool,
@@ -128,6 +131,7 @@ impl Session {
             renew_requested: now,
             cap_ttl: now,
             cap_gen: 1,
+            carried_from: None,
             ttl: None,
             readonly: false,
         }
@@ -158,6 +162,14 @@ impl Session {
     /// Until when capabilities of the generation are good, unless that is raised.
     pub const fn cap_until(&self) -> Ticks {
         self.cap_ttl
+    }
+
+    /// Whether a capability of the generation was good when the rank was lost, so that it
+    /// may be claimed from the daemon that took over. Until then nobody but the lost daemon
+    /// could issue anything to others; what had gone stale before, it may have.
+    pub fn carried(&self, gen: u32) -> bool {
+        self.carried_from
+            .is_some_and(|from| gen.wrapping_sub(from) <= self.cap_gen.wrapping_sub(from))
     }
 
     /// The client asks for the session.
@@ -194,6 +206,7 @@ impl Session {
             return self.state;
         }
         let before = core::mem::replace(&mut self.state, SessionState::Open);
+        self.carried_from = None;
         self.features = features;
         if self.seq == 0 {
             self.seq = seq;
@@ -233,6 +246,9 @@ impl Session {
     pub fn stale(&mut self, now: Ticks) {
         self.cap_gen = self.cap_gen.wrapping_add(1);
         self.cap_ttl = now.wrapping_sub(1);
+        if let Some(from) = &mut self.carried_from {
+            *from = self.cap_gen;
+        }
     }
 
     /// FORCE_RO.
@@ -267,16 +283,26 @@ impl Session {
 
     /// The rank moved to another daemon, or another life of it. What is held is kept
     /// until the rank asks for it.
-    pub fn moved(&mut self) {
+    pub fn moved(&mut self, now: Ticks) {
+        self.lost(now);
         self.state = SessionState::Restarting;
+    }
+
+    /// Notes once which capabilities are good as the rank is lost.
+    fn lost(&mut self, now: Ticks) {
+        let (gen, good) = self.validity(now);
+        // None is of the generation that comes next.
+        let from = if good { gen } else { gen.wrapping_add(1) };
+        self.carried_from.get_or_insert(from);
     }
 
     /// The new daemon is about to be told what is held. False if the session is over.
     /// If that fails, the session has [`moved`](Self::moved) still.
-    pub fn reconnecting(&mut self) -> bool {
+    pub fn reconnecting(&mut self, now: Ticks) -> bool {
         if self.state.is_over() {
             return false;
         }
+        self.lost(now);
         self.seq = 0;
         self.cap_gen = self.cap_gen.wrapping_add(1);
         self.readonly = false;
@@ -373,7 +399,7 @@ mod tests {
         s.ended(false);
         assert!(s.state().is_over());
         assert!(!s.validity(1).1);
-        assert_eq!((s.close(), s.reconnecting()), (None, false));
+        assert_eq!((s.close(), s.reconnecting(1)), (None, false));
         assert_eq!(s.renewed(0, 100, TIMEOUT), Renewal::Old);
     }
 
@@ -381,21 +407,39 @@ mod tests {
     fn a_restart() {
         let mut s = open(0);
         s.force_readonly();
-        s.moved();
+        s.moved(30);
         assert!(!s.state().is_usable());
-        assert!(s.reconnecting());
+        assert!(s.reconnecting(100));
         assert!(!s.is_readonly());
+        assert!(s.carried(1) && s.carried(2) && !s.carried(3) && !s.carried(0));
         // It could not be told.
-        s.moved();
+        s.moved(101);
         assert_eq!(s.state(), SessionState::Restarting);
-        assert!(s.reconnecting());
+        assert!(s.reconnecting(102));
+        assert!(s.carried(1) && s.carried(2) && s.carried(3));
         assert_eq!(
             s.opened(Features::SUPPORTED, 1, TIMEOUT),
             SessionState::Reconnecting
         );
         assert_eq!(s.validity(1), (3, true));
+        assert!(!s.carried(3));
         // The new daemon counts from its own beginning.
         assert_eq!(s.close(), Some(1));
+    }
+
+    #[test]
+    fn what_went_stale_is_not_carried_over() {
+        // By the clock.
+        let mut s = open(0);
+        s.moved(60);
+        assert!(s.reconnecting(61));
+        assert!(!s.carried(1) && s.carried(2));
+        // Because the server said so.
+        let mut s = open(0);
+        s.stale(10);
+        s.moved(11);
+        assert!(s.reconnecting(12));
+        assert!(!s.carried(1) && !s.carried(2) && s.carried(3));
     }
 
     #[test]

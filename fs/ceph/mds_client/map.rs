@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Maps: which rank is which daemon, and what a change of that means for sessions.
 use kernel::{prelude::*, sync::Arc};
-use kernel_ext::{pr_err_ratelimited, workqueue::DelayedTask};
+use kernel_ext::{pr_err_ratelimited, time, workqueue::DelayedTask};
 
 use ceph_core::{messenger::Incoming, mon_client::Sub};
 use ceph_fs_proto::wire::{
@@ -124,7 +124,7 @@ impl<H: MdsHooks> MdsClient<H> {
                     continue;
                 }
                 session.con.close_nowait();
-                session.inner.lock().moved();
+                session.inner.lock().moved(time::jiffies());
             } else if before == after {
                 continue;
             }
@@ -169,7 +169,7 @@ impl<H: MdsHooks> MdsClient<H> {
         if !self.is_current(session) || !again && session.state() != SessionState::Restarting {
             return;
         }
-        if !session.doubt(|inner| inner.reconnecting()) {
+        if !session.doubt(|inner| inner.reconnecting(time::jiffies())) {
             return;
         }
         pr_info!("mds{} reconnect start\n", session.rank);
@@ -184,7 +184,7 @@ impl<H: MdsHooks> MdsClient<H> {
         if let Err(e) = sent {
             pr_err!("mds{} reconnect failed: {:?}\n", session.rank, e);
             self.note(format_args!("mds{} reconnect failed", session.rank));
-            session.inner.lock().moved();
+            session.inner.lock().moved(time::jiffies());
         }
     }
 }

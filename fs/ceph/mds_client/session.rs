@@ -86,6 +86,11 @@ impl<H: MdsHooks> Session<H> {
         self.inner.lock().validity(time::jiffies())
     }
 
+    /// Whether a capability of the generation may be claimed from a daemon that took over.
+    pub(crate) fn carries_over(&self, gen: u32) -> bool {
+        self.inner.lock().carried(gen)
+    }
+
     /// Until when its capabilities are good, unless they become doubtful before.
     pub(crate) fn cap_until(&self) -> Jiffies {
         self.inner.lock().cap_until()

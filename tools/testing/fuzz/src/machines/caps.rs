@@ -23,6 +23,10 @@ impl Issuer for Rank<'_> {
     fn validity(&self) -> (u32, bool) {
         self.1[self.0 as usize].get()
     }
+    fn carries_over(&self, gen: u32) -> bool {
+        // Of each change of the generation only every other is that of a restart.
+        gen % 2 == 0
+    }
 }
 
 fn check(set: &CapSet<Rank<'_>>, taken: &[Caps]) {
@@ -150,7 +154,7 @@ fn run(e: &mut Events<'_>) -> Result {
                 let before = set.get(rank.0).map(|cap| (cap.issued(), cap.implemented()));
                 let update = set.due(rank.0, is_dir, cached, detail & 0x20 != 0);
                 if let Some(update) = update {
-                    set.told(rank.0, &update);
+                    set.note_sent(rank.0, &update);
                     let cap = set.get(rank.0).expect("a capability is told of");
                     let (issued, implemented) = before.expect("which was there before");
                     assert_eq!((update.cap_id, update.caps), (cap.id(), cap.implemented()));
@@ -195,6 +199,12 @@ fn run(e: &mut Events<'_>) -> Result {
                 });
             }
             _ => {
+                if detail & 0x10 != 0 {
+                    // It is not made good by being renewed: what is doubtful is lost.
+                    let before = set.issued();
+                    set.renewed(rank.0);
+                    assert!((before | Caps::PIN).contains(set.issued()));
+                }
                 if let Some((id, wanted, issued)) = set.reconnect(rank.0, is_dir) {
                     assert_eq!(wanted, set.wanted(is_dir));
                     assert!(set

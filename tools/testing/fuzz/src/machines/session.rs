@@ -86,11 +86,11 @@ pub(crate) fn mds_session(raw: &[u8]) {
                     allowed = [SessionState::Closed, SessionState::Rejected, before];
                 }
                 11 => {
-                    session.moved();
+                    session.moved(now);
                     allowed[0] = SessionState::Restarting;
                 }
                 12 => {
-                    let alive = session.reconnecting();
+                    let alive = session.reconnecting(now);
                     assert_ne!(alive, before.is_over());
                     if alive {
                         assert!(!session.is_readonly());
@@ -99,8 +99,8 @@ pub(crate) fn mds_session(raw: &[u8]) {
                 }
                 13 => {
                     // The new daemon could not be told.
-                    if session.reconnecting() {
-                        session.moved();
+                    if session.reconnecting(now) {
+                        session.moved(now);
                         allowed[0] = SessionState::Restarting;
                     }
                 }
