@@ -42,6 +42,7 @@ pub mod machine {
     pub mod caps;
     mod caps_tests;
     pub mod listing;
+    pub mod refs;
     pub mod registry;
     pub mod route;
     pub mod session;

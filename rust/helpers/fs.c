@@ -272,3 +272,19 @@ __rust_helper bool rust_helper_dentry_put_not_last(struct dentry *dentry)
 	spin_unlock(&dentry->d_lock);
 	return not_last;
 }
+
+__rust_helper bool rust_helper_dentry_has_positive_child(struct dentry *dentry)
+{
+	struct dentry *child;
+	bool found = false;
+
+	spin_lock(&dentry->d_lock);
+	hlist_for_each_entry(child, &dentry->d_children, d_sib) {
+		if (d_really_is_positive(child)) {
+			found = true;
+			break;
+		}
+	}
+	spin_unlock(&dentry->d_lock);
+	return found;
+}

@@ -105,13 +105,14 @@ impl FsClient {
     ) -> Result {
         let info = inode.data();
         let mut cut = false;
+        let mut pool_ns = attrs::pool_ns(&info, caps)?;
         let change = {
             let mut state = info.state();
             let change = state
                 .caps
                 .grant(session.rank, caps.cap_id, caps.caps, caps.seq);
             let names = change.and_then(|change| {
-                attrs::from_caps(inode, &mut state, caps);
+                attrs::from_caps(inode, &mut state, caps, &mut pool_ns);
                 cut = truncated(inode, &mut state, caps);
                 note(inode, &mut state, change)
             });
@@ -152,13 +153,14 @@ impl FsClient {
             realm: caps.realm,
             flags: ReplyCap::AUTH,
         };
+        let mut pool_ns = attrs::pool_ns(&inode.data(), caps)?;
         self.add_cap(
             session,
             inode,
             || new,
             |state, _| {
                 state.realm = new.realm;
-                attrs::from_caps(inode, state, caps);
+                attrs::from_caps(inode, state, caps, &mut pool_ns);
                 truncated(inode, state, caps);
             },
         )?;

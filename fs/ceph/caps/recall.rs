@@ -101,7 +101,16 @@ impl FsClient {
             self.remove_cap(session, inode, true);
             return true;
         }
-        // Without dentries the inode goes, and the capability with it.
+        // Without dentries the inode goes, and the capability with it. A directory's is held
+        // by the dentries in it: names that do not exist may go with it.
+        if inode.is_dir() {
+            if let Some(alias) = inode.find_alias() {
+                if !alias.has_positive_child() {
+                    alias.shrink_children();
+                }
+                alias.put_now();
+            }
+        }
         inode.prune_aliases();
         inode.find_alias().is_none()
     }

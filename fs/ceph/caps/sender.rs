@@ -233,6 +233,7 @@ impl FsClient {
             let Some(inode) = self.find_inode(ino) else {
                 continue;
             };
+            inode.data().forget_names();
             self.drop_unsure(&inode);
             let less = inode.data().state().caps.wants_less(inode.is_dir());
             if less {
@@ -259,6 +260,7 @@ impl FsClient {
                 if doubtful {
                     self.empty_cache(&inode);
                 }
+                inode.data().forget_names();
                 self.drop_unsure(&inode);
                 self.check_caps(&inode, less);
                 true

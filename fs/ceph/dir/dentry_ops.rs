@@ -54,7 +54,7 @@ impl dentry::Operations for DentryOps {
             }
         } else {
             // The VFS drops the dentry, but not before others have looked for the name.
-            dir.data().clear_complete();
+            fs.name_dropped(dir);
         }
         Ok(same)
     }
@@ -78,7 +78,13 @@ impl dentry::Operations for DentryOps {
             return;
         }
         if let Some(dir) = parent.inode_uncounted() {
-            dir.data().clear_complete();
+            match dir.super_data() {
+                Some(fs) => fs.name_dropped(dir),
+                // All goes.
+                None => {
+                    let _ = dir.data().clear_complete();
+                }
+            }
         }
     }
 

@@ -94,6 +94,14 @@ impl inode::Operations for DirOps {
 }
 
 impl FsClient {
+    /// A name of the directory was dropped from the dentry cache, or may have come to be
+    /// elsewhere: not all are known any more. The tick frees those that are. Any context.
+    pub(crate) fn name_dropped(&self, dir: &Uncounted<CephFs>) {
+        if dir.data().clear_complete() {
+            self.delayed.add(dir.key().ino);
+        }
+    }
+
     /// Looks up a name in a directory. A name that does not exist is not an error:
     /// then the reply has no target.
     pub(crate) fn lookup(&self, dir: &Inode<CephFs>, name: &[u8]) -> Result<Trace> {

@@ -38,13 +38,13 @@ use kernel_ext::fs::{
 
 use ceph_fs_proto::{
     machine::{
-        caps::Mode,
         listing::{
             Entry,
             Listing,
             Part,
             Position, //
         },
+        refs::Mode, //
     },
     wire::{
         frag::Frag,
@@ -223,7 +223,7 @@ fn add_child(
                         _ => false,
                     };
                     if !same {
-                        dir.data().clear_complete();
+                        dir.super_block().data().name_dropped(dir);
                         dentry.invalidate();
                         return Ok(false);
                     }
@@ -237,6 +237,32 @@ fn add_child(
         }
     }
     Err(EAGAIN)
+}
+
+/// Gives `.` and `..`, by the numbers that stat(2) shows. False if there is no room.
+fn emit_dots(dir: &Inode<CephFs>, ctx: &mut DirContext<'_, CephFs>) -> bool {
+    let ino32 = dir.super_block().data().options.ino32;
+    if ctx.pos() == 0 {
+        let ino = inode_ops::shown_ino(dir.ino(), ino32);
+        if !ctx.emit(b".", ino, EntryType::Directory) {
+            return false;
+        }
+        ctx.set_pos(1);
+    }
+    if ctx.pos() == 1 {
+        let parent = ctx.dentry().parent();
+        let ino = parent.inode().map_or(0, |parent| parent.ino());
+        parent.put_now();
+        if !ctx.emit(
+            b"..",
+            inode_ops::shown_ino(ino, ino32),
+            EntryType::Directory,
+        ) {
+            return false;
+        }
+        ctx.set_pos(2);
+    }
+    true
 }
 
 /// All names of the directory, if nobody has to be asked.
@@ -281,10 +307,10 @@ impl file::Operations for DirFileOps {
     }
 
     fn iterate(file: &OpenFile<Self>, mut ctx: DirContext<'_, CephFs>) -> Result {
-        if !ctx.emit_dots() {
+        let dir = file.inode();
+        if !emit_dots(dir, &mut ctx) {
             return Ok(());
         }
-        let dir = file.inode();
         let data = file.data();
         let mut cursor = data.cursor.lock();
         let at = Position(ctx.pos());

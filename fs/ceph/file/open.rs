@@ -4,7 +4,7 @@ use kernel::prelude::*;
 use kernel_ext::fs::Inode;
 
 use ceph_fs_proto::{
-    machine::caps::Mode,
+    machine::refs::Mode,
     wire::{
         cap_bits::Caps,
         request::{

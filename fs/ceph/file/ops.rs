@@ -15,13 +15,16 @@ use kernel_ext::fs::{
         OpenFile,
         Opening,
         ReadIter,
-        SpliceRead, //
+        SpliceRead,
+        SEEK_DATA,
+        SEEK_END,
+        SEEK_HOLE, //
     },
     Inode, //
 };
 
 use ceph_fs_proto::{
-    machine::caps::Mode,
+    machine::refs::Mode,
     wire::cap_bits::Caps, //
 };
 
@@ -104,6 +107,17 @@ impl file::Operations for FileOps {
             return io.buffered();
         }
         io.direct::<Data>(inode)
+    }
+
+    fn llseek(file: &OpenFile<Self>, offset: i64, whence: i32) -> Result<i64> {
+        let inode = file.inode();
+        // Where the end is, and with it where data and holes are, is the server's to say,
+        // unless we have it in writing.
+        if matches!(whence, SEEK_END | SEEK_DATA | SEEK_HOLE) {
+            let fs = inode.super_block().data();
+            fs.getattr(inode, Caps::FILE_SHARED)?;
+        }
+        file.generic_file_llseek(offset, whence)
     }
 
     fn splice_read(file: &OpenFile<Self>, io: SpliceRead<'_>) -> Result<usize> {

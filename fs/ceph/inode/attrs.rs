@@ -28,7 +28,10 @@ use ceph_proto::wire::types::Timespec;
 
 use crate::{
     fs_type::CephFs,
-    inode::info::State, //
+    inode::info::{
+        InodeInfo,
+        State, //
+    },
 };
 
 /// A time as messages have it.
@@ -85,9 +88,32 @@ fn times(
     }
 }
 
+/// The RADOS namespace that a message about capabilities names, as an inode keeps it.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn pool_ns(info: &InodeInfo, caps: &ClientCaps<'_>) -> Result<Option<Arc<KVec<u8>>>> {
+    let name = match caps.pool_ns {
+        None | Some([]) => return Ok(None),
+        Some(name) => name,
+    };
+    let known = info.state().pool_ns.clone();
+    if known.as_ref().is_some_and(|known| known[..] == *name) {
+        return Ok(known);
+    }
+    Ok(Some(Arc::new(owned(name)?, GFP_KERNEL)?))
+}
+
 /// Takes over the attributes of GRANT, REVOKE and IMPORT, as far as what is issued
-/// vouches for them. Not the size.
-pub(crate) fn from_caps(inode: &Inode<CephFs>, state: &mut State, caps: &ClientCaps<'_>) {
+/// vouches for them. Not the size. `pool_ns` is what [`pool_ns`] says; what it replaces is left
+/// there, to be freed without the inode's lock.
+pub(crate) fn from_caps(
+    inode: &Inode<CephFs>,
+    state: &mut State,
+    caps: &ClientCaps<'_>,
+    pool_ns: &mut Option<Arc<KVec<u8>>>,
+) {
     let issued = caps.caps;
     if issued.intersects(Caps::AUTH_SHARED) {
         inode.set_owner(caps.uid, caps.gid);
@@ -114,6 +140,10 @@ pub(crate) fn from_caps(inode: &Inode<CephFs>, state: &mut State, caps: &ClientC
     if let Some(layout) = caps.inode.layout {
         if issued.intersects(Caps::ANY_RD | Caps::ANY_FILE_WR) && !inode.is_dir() {
             state.layout = layout;
+            // Servers before Jewel do not tell.
+            if caps.pool_ns.is_some() {
+                core::mem::swap(&mut state.pool_ns, pool_ns);
+            }
         }
     }
 }

@@ -62,10 +62,10 @@ use ceph_fs_proto::{
         caps::{
             CapSet,
             Change,
-            Issuer,
-            Mode, //
+            Issuer, //
         },
         listing::Listing,
+        refs::Mode,
         registry::Slot, //
     },
     wire::{
@@ -86,9 +86,12 @@ use crate::{
     caps::stale_pages::StalePages,
     fs_client::Session,
     fs_type::CephFs,
-    inode::issued::{
-        Issued,
-        Published, //
+    inode::{
+        issued::{
+            Issued,
+            Published, //
+        },
+        names::Names, //
     },
     mds_client::caps_epoch, //
 };
@@ -249,10 +252,7 @@ pub(crate) struct InodeInfo {
     symlink: SetOnce<CString>,
     /// Raised when Fs is issued anew: names known before that may have changed.
     shared_gen: Atomic<u32>,
-    /// Raised when a name may be missing from the dentry cache.
-    release_count: Atomic<u64>,
-    /// `release_count` of when all names were known; 0 for never.
-    complete: Atomic<u64>,
+    names: Names,
     issued: Issued,
     /// When the inode was last used, in jiffies.
     used: Atomic<Jiffies>,
@@ -297,8 +297,7 @@ impl InodeData for InodeInfo {
             changed <- new_wait_queue!("ceph::InodeInfo::changed"),
             symlink: SetOnce::new(),
             shared_gen: Atomic::new(1),
-            release_count: Atomic::new(1),
-            complete: Atomic::new(0),
+            names: Names::new(),
             issued: Issued::new(),
             used: Atomic::new(time::jiffies()),
         }? Error)
@@ -419,30 +418,38 @@ impl InodeInfo {
     /// What to give to [`Self::set_complete`] after all names were listed; to be
     /// taken when the first of them are known.
     pub(crate) fn release_count(&self) -> u64 {
-        self.release_count.load(Acquire)
+        self.names.released()
     }
 
     /// All names are known and in the dentry cache, if none was dropped since
     /// `release_count`.
     pub(crate) fn set_complete(&self, release_count: u64, names: Arc<Listing>) {
-        let old = {
-            let mut state = self.state();
-            self.complete.store(release_count, Release);
-            state.names.replace(names)
-        };
-        drop(old);
+        // Names vouch for nothing that is published.
+        let mut state = self.state.lock();
+        let unused = self.names.set(&mut state.names, release_count, names);
+        drop(state);
+        drop(unused);
     }
 
-    /// A name was dropped from the dentry cache, or may have come to be elsewhere.
-    pub(crate) fn clear_complete(&self) {
-        self.release_count.fetch_add(1, Release);
+    /// A name was dropped from the dentry cache, or may have come to be elsewhere. Whether
+    /// [`Self::forget_names`] has something to do now. Any context.
+    #[must_use]
+    pub(crate) fn clear_complete(&self) -> bool {
+        self.names.clear()
+    }
+
+    /// Frees names that are kept in vain.
+    pub(crate) fn forget_names(&self) {
+        let mut state = self.state.lock();
+        let unused = self.names.forget(&mut state.names);
+        drop(state);
+        drop(unused);
     }
 
     /// Whether a name that is not in the dentry cache does not exist.
     pub(crate) fn is_complete(&self) -> bool {
         // Fs first: it is published after the count is raised.
-        self.has_caps(Caps::FILE_SHARED)
-            && self.complete.load(Acquire) == self.release_count.load(Acquire)
+        self.has_caps(Caps::FILE_SHARED) && self.names.are_complete()
     }
 
     /// All names, if the directory is complete.
@@ -453,7 +460,7 @@ impl InodeInfo {
         self.touch();
         let state = self.state.lock();
         // What was set meanwhile is as good, if it counts.
-        if self.complete.load(Relaxed) != self.release_count.load(Acquire) {
+        if !self.names.are_complete() {
             return None;
         }
         state.names.clone()
@@ -467,7 +474,7 @@ impl InodeInfo {
             return None;
         }
         self.shared_gen.fetch_add(1, Release);
-        self.clear_complete();
+        self.names.clear();
         state.names.take()
     }
 

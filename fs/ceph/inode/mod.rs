@@ -6,3 +6,4 @@ pub(crate) mod getattr;
 pub(crate) mod info;
 pub(crate) mod inode_ops;
 pub(crate) mod issued;
+pub(crate) mod names;

@@ -24,6 +24,7 @@
 //! counts its migrations from server to server.
 use kernel::prelude::*;
 
+use super::refs::{Mode, Refs};
 use crate::wire::cap_bits::Caps;
 use crate::wire::client_caps::{CapItem, CapPeer};
 use crate::wire::inode_stat::ReplyCap;
@@ -174,27 +175,6 @@ pub struct Update {
     pub mseq: u32,
 }
 
-/// How a file is open (`CEPH_FILE_MODE_*`, those of a client that only reads).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Only the inode is held: `O_PATH`, directories.
-    Pin,
-    /// For reading.
-    Read,
-}
-
-impl Mode {
-    /// Bits that it is good to have.
-    pub const fn caps(self) -> Caps {
-        match self {
-            Self::Pin => Caps::PIN,
-            Self::Read => {
-                Caps(Caps::PIN.0 | Caps::FILE_SHARED.0 | Caps::FILE_RD.0 | Caps::FILE_CACHE.0)
-            }
-        }
-    }
-}
-
 /// The capabilities of one inode, and what uses them.
 #[derive(Debug)]
 pub struct CapSet<S> {
@@ -204,10 +184,7 @@ pub struct CapSet<S> {
     auth: Option<u32>,
     /// Bits of an inode in a snapshot; they never change.
     snap_caps: Caps,
-    open_pin: u32,
-    open_read: u32,
-    reading: u32,
-    caching: u32,
+    refs: Refs,
 }
 
 impl<S: Issuer> Default for CapSet<S> {
@@ -224,10 +201,7 @@ impl<S: Issuer> CapSet<S> {
             more: KVec::new(),
             auth: None,
             snap_caps: Caps::NONE,
-            open_pin: 0,
-            open_read: 0,
-            reading: 0,
-            caching: 0,
+            refs: Refs::new(),
         }
     }
 
@@ -345,38 +319,17 @@ impl<S: Issuer> CapSet<S> {
 
     /// What is in use; `cached` says whether there are pages of the file's content.
     pub fn used(&self, cached: bool) -> Caps {
-        let mut used = Caps::PIN;
-        if self.reading > 0 {
-            used |= Caps::FILE_RD;
-        }
-        if self.caching > 0 || cached {
-            used |= Caps::FILE_CACHE;
-        }
-        used
+        self.refs.used(cached)
     }
 
     /// What is wanted, for the files that are open.
     pub fn wanted(&self, is_dir: bool) -> Caps {
-        let mut wanted = Caps::NONE;
-        if self.open_pin > 0 {
-            wanted |= Caps::PIN;
-        }
-        if self.open_read > 0 {
-            wanted |= if is_dir {
-                Caps::PIN | Caps::ANY_SHARED
-            } else {
-                Mode::Read.caps()
-            };
-        }
-        if self.reading > 0 {
-            wanted |= Caps::FILE_RD;
-        }
-        wanted
+        self.refs.wanted(is_dir)
     }
 
     /// Whether a file is open.
     pub fn is_open(&self) -> bool {
-        self.open_pin > 0 || self.open_read > 0
+        self.refs.is_open()
     }
 
     /// What a server that has to serve an open file should be told as wanted already,
@@ -398,22 +351,12 @@ impl<S: Issuer> CapSet<S> {
 
     /// A file was opened.
     pub fn open(&mut self, mode: Mode) {
-        let count = self.open_count(mode);
-        *count = count.saturating_add(1);
+        self.refs.open(mode);
     }
 
     /// A file was closed. Whether it was the last of its mode.
     pub fn close(&mut self, mode: Mode) -> bool {
-        let count = self.open_count(mode);
-        *count = count.saturating_sub(1);
-        *count == 0
-    }
-
-    fn open_count(&mut self, mode: Mode) -> &mut u32 {
-        match mode {
-            Mode::Pin => &mut self.open_pin,
-            Mode::Read => &mut self.open_read,
-        }
+        self.refs.close(mode)
     }
 
     /// Begins to use `need`, and what of `want` is there; what was taken. Only
@@ -427,29 +370,19 @@ impl<S: Issuer> CapSet<S> {
             return None;
         }
         let got = need | (want & issued).without(self.revoking());
-        if got.intersects(Caps::FILE_RD) {
-            self.reading = self.reading.saturating_add(1);
-        }
-        if got.intersects(Caps::FILE_CACHE) {
-            self.caching = self.caching.saturating_add(1);
-        }
+        self.refs.take(got);
         Some(got)
     }
 
     /// One more use of [`Caps::FILE_RD`], by somebody who uses it already.
     pub fn hold_read(&mut self) -> Caps {
-        self.reading = self.reading.saturating_add(1);
+        self.refs.take(Caps::FILE_RD);
         Caps::FILE_RD
     }
 
     /// Ends the use of what was taken. Whether a server may wait for that.
     pub fn give_back(&mut self, got: Caps) -> bool {
-        if got.intersects(Caps::FILE_RD) {
-            self.reading = self.reading.saturating_sub(1);
-        }
-        if got.intersects(Caps::FILE_CACHE) {
-            self.caching = self.caching.saturating_sub(1);
-        }
+        self.refs.put(got);
         self.revoking().intersects(got)
     }
 

@@ -4,7 +4,8 @@ use kernel::prelude::*;
 
 #[kunit_tests(ceph_machine_caps)]
 mod tests {
-    use super::super::caps::{Cap, CapSet, Issuer, Mode, Update};
+    use super::super::caps::{Cap, CapSet, Issuer, Update};
+    use super::super::refs::Mode;
     use super::*;
     use crate::wire::cap_bits::Caps;
     use crate::wire::client_caps::CapPeer;

@@ -271,6 +271,13 @@ impl<T: FileSystem> Dentry<T> {
         unsafe { bindings::d_invalidate(self.as_ptr()) };
     }
 
+    /// Whether a name in it that is in the dentry cache exists. Takes the lock of the dentry,
+    /// for as long as it takes to look at all names in it; does not sleep.
+    pub fn has_positive_child(&self) -> bool {
+        // SAFETY: It has a reference.
+        unsafe { bindings::dentry_has_positive_child(self.as_ptr()) }
+    }
+
     /// Drops all dentries below that nobody uses. May sleep.
     pub fn shrink_children(&self) {
         // SAFETY: It has a reference.

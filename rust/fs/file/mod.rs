@@ -30,6 +30,10 @@ pub const SEEK_SET: i32 = bindings::SEEK_SET as i32;
 pub const SEEK_CUR: i32 = bindings::SEEK_CUR as i32;
 /// `SEEK_END`: from the end.
 pub const SEEK_END: i32 = bindings::SEEK_END as i32;
+/// `SEEK_DATA`: to what is no hole.
+pub const SEEK_DATA: i32 = bindings::SEEK_DATA as i32;
+/// `SEEK_HOLE`: to a hole, or to the end.
+pub const SEEK_HOLE: i32 = bindings::SEEK_HOLE as i32;
 
 /// An open file of the operations `O`.
 ///
@@ -77,6 +81,18 @@ impl<O: Operations> OpenFile<O> {
     pub fn flags(&self) -> u32 {
         // SAFETY: The file is valid; some flags may change any time.
         unsafe { core::ptr::read_volatile(&raw const (*self.as_ptr()).f_flags) }
+    }
+
+    /// lseek(2) as usual, with the end that the inode's size says. `whence` is as in lseek(2).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a position that cannot be; `ENXIO` for one beyond the end.
+    pub fn generic_file_llseek(&self, offset: i64, whence: i32) -> Result<i64> {
+        // SAFETY: The file is valid.
+        let pos = unsafe { bindings::generic_file_llseek(self.as_ptr(), offset, whence) };
+        to_result(pos.min(0) as c_int)?;
+        Ok(pos)
     }
 
     /// lseek(2) as usual, for positions up to `max` and an end at `end`. `whence` is as in

@@ -196,6 +196,31 @@ def test_writer_holds_the_file_open(t):
             t.equal(t.ok(f"stat -c %s {g}/f").strip(), str(1000 * (i + 1)), "size")
 
 
+def test_seek_to_an_end_that_another_moves(t):
+    """lseek(2) by the end, while another client holds the file open and writes."""
+    d, g = setup(t, "seek")
+    with open(f"{d}/f", "wb", buffering=0) as f:
+        f.write(b"y" * 1000)
+        job = t.g.spawn(f"""exec python3 -c '
+import os, time
+fd = os.open("{g}/f", os.O_RDONLY)
+print(os.lseek(fd, 0, os.SEEK_END), flush=True)
+for i in range(3):
+    while not os.path.exists("/lab/run/seek%d" % i): time.sleep(0.05)
+    end = (i + 2) * 1000
+    print([os.lseek(fd, -1, os.SEEK_END), os.lseek(fd, end - 1, os.SEEK_DATA), os.lseek(fd, 5, os.SEEK_HOLE)][i], flush=True)
+'""")
+        t.wait("first seek", lambda: job.output().strip() == "1000")
+        for i in range(3):
+            f.write(b"y" * 1000)
+            open(f"{t.g.dir}/seek{i}", "w").close()
+            t.wait(f"seek {i}", lambda i=i: len(job.output().split()) > i + 1 or job.finished())
+    r = job.wait(20)
+    for i in range(3):
+        os.unlink(f"{t.g.dir}/seek{i}")
+    t.equal(r.out.split()[:4], ["1000", "1999", "2999", "4000"], "where it came to")
+
+
 def test_two_readers_and_big_file(t):
     d, g = setup(t, "big")
     import hashlib
@@ -216,6 +241,27 @@ def test_layout_of_new_file(t):
     with open(f"{d}/f", "wb") as f:
         f.write(data)
     t.equal(t.ok(f"sha256sum <{g}/f").split()[0], hashlib.sha256(data).hexdigest(), "content")
+
+
+def test_namespace_of_new_file(t):
+    """A file that is open here gets objects in another namespace, and content, elsewhere."""
+    d, g = setup(t, "namespace")
+    open(f"{d}/f", "w").close()
+    job = t.g.spawn(f"""exec python3 -c '
+import os, time
+fd = os.open("{g}/f", os.O_RDONLY)
+print(len(os.pread(fd, 10, 0)), flush=True)
+while not os.path.exists("/lab/run/namespace"): time.sleep(0.05)
+print(os.pread(fd, 100, 0).decode(), flush=True)
+print(os.pread(fd, 100, 0).decode(), flush=True)
+'""")
+    t.wait("first read", lambda: job.output().strip() == "0")
+    os.setxattr(f"{d}/f", "ceph.file.layout.pool_namespace", b"elsewhere")
+    write(f"{d}/f", "in the namespace")
+    open(f"{t.g.dir}/namespace", "w").close()
+    r = job.wait(60)
+    os.unlink(f"{t.g.dir}/namespace")
+    t.equal(r.out.split("\n")[:3], ["0"] + ["in the namespace"] * 2, "what was read")
 
 
 def new_seed():

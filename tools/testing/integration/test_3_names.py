@@ -152,6 +152,49 @@ def test_complete_again_after_changes(t):
         t.equal(set(t.ok(f"ls {g}").split()), want, f"entries after round {i}")
 
 
+def test_dots_of_32_bit_numbers(t):
+    """With ino32 all numbers that are shown have 32 bits, and are the same everywhere."""
+    d, g = setup(t, "dots")
+    os.makedirs(f"{d}/in/it", exist_ok=True)
+    t.umount()
+    t.mount(options="ino32")
+    try:
+        numbers = json.loads(t.python(LIST + f"""
+import json
+fd = os.open("{g}/in", os.O_RDONLY)
+listed = {{name: ino for _, _, ino, name in every(fd)}}
+known = {{name: os.stat("{g}/in/" + name).st_ino for name in listed}}
+print(json.dumps([listed, known]))
+"""))
+        t.equal(numbers[0], numbers[1], "numbers by readdir and by stat")
+        t.equal(sorted(numbers[0]), [".", "..", "it"], "names")
+        t.check(all(ino < 1 << 32 for ino in numbers[0].values()), f"more than 32 bits: {numbers[0]}")
+    finally:
+        t.umount()
+
+
+def test_recall_of_directories_without_names(t):
+    """A directory in which only names were looked for that do not exist is given back."""
+    d, g = setup(t, "recall")
+    for i in range(300):
+        os.makedirs(f"{d}/d{i}", exist_ok=True)
+    # Several servers of a rank may take over in the course of the tests.
+    small = {"mds_max_caps_per_client": "100", "mds_recall_max_caps": "1000", "mds_min_caps_per_client": "20"}
+
+    def caps():
+        return int(t.ok("sed -n 's/^used[^0-9]*//p' /sys/kernel/debug/ceph/*/caps"))
+    t.ok(f"for i in $(seq 0 299); do stat {g}/d$i/none {g}/d$i/neither 2>/dev/null; done; true", 120)
+    t.check(caps() >= 300, f"only {caps()} capabilities")
+    try:
+        for name, value in small.items():
+            t.cluster.ceph("config", "set", "mds", name, value)
+        t.wait("capabilities are given back", lambda: caps() <= 200, 60)
+    finally:
+        for name in small:
+            t.cluster.ceph("config", "rm", "mds", name)
+    t.equal(len(t.ok(f"ls {g}").split()), 300, "entries")
+
+
 def test_reclaim(t):
     """Names that are dropped from memory are not taken for names that are gone."""
     d, g = setup(t, "reclaim", 200)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The capabilities of an inode, under messages of several servers and local use.
 use crate::harness::{run_events, Events};
-use ceph_fs_proto::machine::caps::{CapSet, Change, Issuer, Mode};
+use ceph_fs_proto::machine::caps::{CapSet, Change, Issuer};
+use ceph_fs_proto::machine::refs::Mode;
 use ceph_fs_proto::wire::cap_bits::Caps;
 use ceph_fs_proto::wire::client_caps::CapPeer;
 use ceph_fs_proto::wire::inode_stat::ReplyCap;
