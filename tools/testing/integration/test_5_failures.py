@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Daemons that end, hang and come back, under a reader."""
 
+import os
+import signal
 import time
 
 from lab import SLOW
@@ -127,6 +129,53 @@ def test_mds_fails_over(t):
 def active_other(t, m):
     up = t.cluster.mon_json("status")["fsmap"]["by_rank"]
     return up and up[0]["status"] == "up:active" and "mds." + up[0]["name"] != m
+
+
+def test_stale_capabilities_are_not_claimed(t):
+    """The client's machine stands still until the MDS takes its capabilities away, and while
+    another MDS takes over. It must not claim what the first one gave to others meanwhile."""
+    if not t.rust:
+        return  # The C client claims all that it had.
+    t.ensure_mounted()
+    d, g = f"{t.fuse.path}/stale", f"{M}/stale"
+    os.makedirs(d, exist_ok=True)
+    for i in range(5):
+        open(f"{d}/f{i}", "w").close()
+    t.wait("a standby", lambda: t.cluster.mon_json("status")["fsmap"]["up:standby"] > 0, 60)
+    t.cluster.mon("fs set", fs_name="cephfs", var="session_timeout", val="30")
+    m = active_mds(t)
+    quiet = "/sys/module/rcupdate/parameters/rcu_cpu_stall_suppress"
+    try:
+        # The directory is known as a whole, for the client listed it last.
+        t.equal(len(t.ok(f"ls -l {g} >/dev/null; ls {g}").split()), 5, "entries")
+        t.check(t.run(f"stat {g}/new").status != 0, "it is there already")
+        # The guest's kernel sees that it stood still.
+        t.ok(f"echo 1 >{quiet}; echo 0 >/proc/sys/kernel/watchdog")
+        t.g.process.send_signal(signal.SIGSTOP)
+        try:
+            # Waits until the session is stale.
+            with open(f"{d}/new", "w") as f:
+                f.write("new")
+            t.cluster.mon("mds fail", role_or_gid="0")
+            t.wait("another MDS takes over", lambda: other_rank_0(t, m), 60)
+        finally:
+            t.g.process.send_signal(signal.SIGCONT)
+        t.equal(t.ok(f"cat {g}/new", 120), "new", "content")
+        t.equal(len(t.ok(f"ls {g}").split()), 6, "entries")
+    finally:
+        t.ok(f"echo 0 >{quiet}; echo 1 >/proc/sys/kernel/watchdog")
+        t.cluster.mon("fs set", fs_name="cephfs", var="session_timeout", val="60")
+        if not t.cluster.running(m):
+            t.cluster.daemons.pop(m, None)
+            t.cluster.start_daemon(m)
+        t.cluster.wait_mds_active()
+        t.cluster.wait_health()
+
+
+def other_rank_0(t, m):
+    """Whether rank 0 is another daemon that asks clients what they hold, or is beyond that."""
+    up = t.cluster.mon_json("status")["fsmap"]["by_rank"]
+    return up and "mds." + up[0]["name"] != m and up[0]["status"] in ("up:reconnect", "up:rejoin", "up:active")
 
 
 def test_network_pause(t):
