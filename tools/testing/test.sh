@@ -120,6 +120,7 @@ other_lane() {
 	local s
 	part integration-2 as_line env LONG="${FULL:-}" "$TESTING/integration/run.sh" '^[^1-4]'
 	[ -n "${FULL:-}" ] || part faults as_line env QUICK=1 "$TESTING/faults/run.sh"
+	part install as_line "$TESTING/install/run.sh"
 	for s in $(all_series); do
 		[ "$s" = "$(wanted_kernel)" ] || part "demo-$s" as_one env KERNEL="$s" "$TESTING/demo.sh"
 	done

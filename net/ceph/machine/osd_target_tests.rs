@@ -561,6 +561,11 @@ mod tests {
         t.ask_primary();
         assert_eq!(t.update(&map, &second), Outcome::Send);
         assert_eq!(t.osd, t.acting.primary);
+        for what in [flag::WRITE, flag::READ | flag::WRITE] {
+            let mut t = target(DATA, what | flag::BALANCE_READS | flag::LOCALIZE_READS);
+            t.update(&map, &second);
+            assert_eq!(t.osd, t.acting.primary);
+        }
         Ok(())
     }
 

@@ -26,6 +26,10 @@ series=$(grep -rnE 'kernel_[0-9]+_[0-9]+' rust net fs --include='*.rs' |
 	grep -vE "^rust/[^:]+:.*\bkernel_($(all_series | tr . _ | paste -sd'|'))\b" || true)
 [ -z "$series" ] || bad "a series of the kernel outside rust/, or that rust/series does not have:"$'\n'"$series"
 
+# The README names these series, and no other.
+[ "$(grep -oE '\b[67]\.[0-9]+\b' README.md | sort -u)" = "$(all_series | sort -u)" ] ||
+	bad "README.md: names other kernels than rust/series: $(all_series | xargs)"
+
 # The pure crates use nothing of the kernel crate but what the host has too.
 pure=$(grep -rnE 'kernel_ext|kernel::(sync::[^A]|workqueue|bindings|task|fs|time|net|page|device)\b' \
 	net/ceph/wire net/ceph/machine net/ceph/crush fs/ceph/wire fs/ceph/machine 2>/dev/null || true)
