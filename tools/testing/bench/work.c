@@ -8,13 +8,17 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -260,6 +264,46 @@ static void statfs_all(const char *path, long count)
 	end(count);
 }
 
+/* tcp ADDRESS PORT COUNT DEPTH ASK ANSWER: over a bare socket COUNT questions of ASK bytes,
+ * DEPTH at a time, each of which is answered by ANSWER bytes (floor.py): what the network
+ * alone costs for a row. */
+static void tcp(const char *address, long port, long count, long depth, long ask, long answer)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	uint64_t head[3] = { count, ask, answer };
+	long asked = 0, got = 0;
+	char *buf = calloc(1, MIB);
+
+	inet_pton(AF_INET, address, &to.sin_addr);
+	if (!buf || ask > MIB || connect(s, (struct sockaddr *)&to, sizeof(to)) ||
+	    setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) ||
+	    write(s, head, sizeof(head)) != sizeof(head))
+		die(address);
+	begin();
+	while (got < count * answer) {
+		long due = got / answer + depth, left = count * answer - got;
+		ssize_t r;
+
+		for (; asked < count && asked < due; asked++)
+			if (write(s, buf, ask) != ask)
+				die("write");
+		r = read(s, buf, left < MIB ? left : MIB);
+		if (r <= 0)
+			die("read");
+		got += r;
+	}
+	end(count);
+	close(s);
+}
+
+/* idle: nothing, for what goes on anyway */
+static void idle(void)
+{
+	begin();
+	end(0);
+}
+
 /* run WARM COMMAND...: with 1 once before */
 static void run(long warm, char **argv)
 {
@@ -319,6 +363,10 @@ int main(int argc, char **argv)
 		statfs_all(argv[2], atol(argv[3]));
 	else if (!strcmp(w, "small") && argc == 4)
 		small(argv[2], atol(argv[3]));
+	else if (!strcmp(w, "tcp") && argc == 8)
+		tcp(argv[2], atol(argv[3]), atol(argv[4]), atol(argv[5]), atol(argv[6]), atol(argv[7]));
+	else if (!strcmp(w, "idle") && argc == 2)
+		idle();
 	else if (!strcmp(w, "run") && argc > 3)
 		run(atol(argv[2]), argv + 3);
 	else
