@@ -154,13 +154,12 @@ impl<K: Copy + Ord, V: Copy> FlatMap<K, V> {
 
     /// A copy in which the entries of `changes` replace those here.
     ///
-    /// `keep` says whether an entry is part of the result: of what was here
-    /// (`None`), or of the changes (`Some` with the new list).
-    pub fn merged(
-        &self,
-        changes: &Self,
-        mut keep: impl FnMut(&K, Option<&[V]>) -> bool,
-    ) -> Result<Self> {
+    /// The keys in `removed`, which are sorted, are not part of the result, and neither is
+    /// what changes to the list `gone`.
+    pub fn merged(&self, changes: &Self, removed: &[K], gone: Option<&[V]>) -> Result<Self>
+    where
+        V: PartialEq,
+    {
         let mut result = Self::new();
         let room = self.len().saturating_add(changes.len());
         result.entries.reserve(room, GFP_KERNEL)?;
@@ -183,14 +182,13 @@ impl<K: Copy + Ord, V: Copy> FlatMap<K, V> {
                     }
                 }
             };
-            if take_new {
-                if let Some((key, list)) = new.next() {
-                    if keep(key, Some(list)) {
-                        result.push(*key, list)?;
-                    }
-                }
-            } else if let Some((key, list)) = old.next() {
-                if keep(key, None) {
+            let entry = if take_new {
+                new.next().filter(|(_, list)| gone != Some(list))
+            } else {
+                old.next()
+            };
+            if let Some((key, list)) = entry {
+                if removed.binary_search(key).is_err() {
                     result.push(*key, list)?;
                 }
             }
@@ -243,10 +241,7 @@ mod tests {
         changes.push(3, &[13, 14])?;
         changes.push(5, &[])?;
         changes.push(9, &[19])?;
-        let merged = map.merged(&changes, |key, list| match list {
-            Some(list) => !list.is_empty(),
-            None => *key != 7,
-        })?;
+        let merged = map.merged(&changes, &[7], Some(&[]))?;
         let mut keys = [0u32; 4];
         for (place, (key, _)) in keys.iter_mut().zip(merged.iter()) {
             *place = *key;

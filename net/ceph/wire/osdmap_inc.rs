@@ -213,32 +213,25 @@ impl OsdMap {
                     GFP_KERNEL,
                 )?,
             },
-            pool_names: merged(
-                &self.pool_names,
-                &delta.pool_names,
-                &delta.old_pools,
-                |id, _| delta.old_pools.binary_search(id).is_err(),
-            )?,
+            pool_names: merged(&self.pool_names, &delta.pool_names, &delta.old_pools, None)?,
             states: osds.states.finish()?,
             weights: osds.weights.finish()?,
             addrs: osds.addrs.finish()?,
             affinities: osds.affinities.finish()?,
-            pg_temp: merged(&self.pg_temp, &delta.pg_temp, &[], |_, new| {
-                new != Some(&[])
-            })?,
-            primary_temp: merged(&self.primary_temp, &delta.primary_temp, &[], |_, new| {
-                new != Some(&[-1])
-            })?,
-            pg_upmap: without(&self.pg_upmap, &delta.pg_upmap, &delta.old_pg_upmap)?,
-            pg_upmap_items: without(
+            pg_temp: merged(&self.pg_temp, &delta.pg_temp, &[], Some(&[]))?,
+            primary_temp: merged(&self.primary_temp, &delta.primary_temp, &[], Some(&[-1]))?,
+            pg_upmap: merged(&self.pg_upmap, &delta.pg_upmap, &delta.old_pg_upmap, None)?,
+            pg_upmap_items: merged(
                 &self.pg_upmap_items,
                 &delta.pg_upmap_items,
                 &delta.old_pg_upmap_items,
+                None,
             )?,
-            pg_upmap_primaries: without(
+            pg_upmap_primaries: merged(
                 &self.pg_upmap_primaries,
                 &delta.pg_upmap_primaries,
                 &delta.old_pg_upmap_primaries,
+                None,
             )?,
             crush: delta.crush.unwrap_or_else(|| self.crush.clone()),
         })
@@ -298,28 +291,18 @@ fn check_max_osd(max_osd: usize) -> Result {
     }
 }
 
-/// What follows a map of entries: itself if `changes` has none and none is `removed`.
-fn merged<K: Copy + Ord, V: Copy>(
+/// What follows a map of entries: itself if `changes` has none and none is `removed`; an
+/// entry ends that changes to `gone`.
+fn merged<K: Copy + Ord, V: Copy + PartialEq>(
     old: &Arc<FlatMap<K, V>>,
     changes: &FlatMap<K, V>,
     removed: &[K],
-    keep: impl FnMut(&K, Option<&[V]>) -> bool,
+    gone: Option<&[V]>,
 ) -> Result<Arc<FlatMap<K, V>>> {
     match changes.is_empty() && removed.is_empty() {
         true => Ok(old.clone()),
-        false => Ok(Arc::new(old.merged(changes, keep)?, GFP_KERNEL)?),
+        false => Ok(Arc::new(old.merged(changes, removed, gone)?, GFP_KERNEL)?),
     }
-}
-
-/// [`merged`] without those that are removed.
-fn without<V: Copy>(
-    old: &Arc<FlatMap<PgId, V>>,
-    changes: &FlatMap<PgId, V>,
-    removed: &[PgId],
-) -> Result<Arc<FlatMap<PgId, V>>> {
-    merged(old, changes, removed, |pg, _| {
-        removed.binary_search(pg).is_err()
-    })
 }
 
 fn merge_pools(old: &[Pool], new: &[Pool], removed: &[i64]) -> Result<KVVec<Pool>> {
