@@ -11,6 +11,9 @@ use super::map::{Algorithm, Bucket, ChooseArg, ChooseArgs, CrushMap};
 /// Draws that one rule may cost: a hundred times what large maps need.
 pub(super) const BUDGET: u32 = 1 << 23;
 
+/// Largest result (`CEPH_PG_MAX_SIZE`).
+pub(super) const MAX_RESULT: usize = 32;
+
 /// A place that is not yet decided (`CRUSH_ITEM_UNDEF`).
 pub(super) const ITEM_UNDEF: i32 = 0x7fff_fffe;
 

@@ -9,12 +9,9 @@
 //! nests one choice, and the way down is a loop. A map made to harm (a cycle, a
 //! huge number of tries) ends when [`BUDGET`] is used up. Rules that retry all of their
 //! steps are in `msr.rs`, the draws of buckets in `choose.rs`.
-use super::choose::{bits, Chooser, BUDGET, ITEM_UNDEF};
+use super::choose::{bits, Chooser, BUDGET, ITEM_UNDEF, MAX_RESULT};
 use super::map::{Algorithm, Bucket, ChooseArgs, CrushMap, Step, ITEM_NONE};
 use super::msr;
-
-/// Largest result (`CEPH_PG_MAX_SIZE`).
-pub const MAX_RESULT: usize = 32;
 
 /// Operations of steps (`CRUSH_RULE_*`).
 mod op {
@@ -54,7 +51,7 @@ impl Items {
 ///
 /// `weight` gives that of a device (16.16 fixed point; below 1 it refuses part of what
 /// it is chosen for, and at 0, which is also that of an unknown one, all). At most
-/// `result.len()`, and at most [`MAX_RESULT`], items are selected.
+/// `result.len()`, and at most 32 (`CEPH_PG_MAX_SIZE`), items are selected.
 pub fn do_rule(
     map: &CrushMap,
     number: u32,

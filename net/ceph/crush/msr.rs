@@ -15,9 +15,8 @@
 //! block from its root again, and may find another host. So each step remembers
 //! for each stride which items it chose, as many as the stride has places, and forgets
 //! at the end of a descent those below which nothing was found.
-use super::choose::{Chooser, ITEM_UNDEF};
+use super::choose::{Chooser, ITEM_UNDEF, MAX_RESULT};
 use super::map::{Bucket, Rule, Step, ITEM_NONE};
-use super::mapper::MAX_RESULT;
 
 /// Operations of steps (`CRUSH_RULE_*`).
 mod op {

@@ -6,7 +6,6 @@
 //! anything is allocated for it.
 use kernel::prelude::*;
 
-use super::types::Timespec;
 use crate::errno::{ebadmsg, eopnotsupp};
 
 /// A cursor over received bytes.
@@ -176,15 +175,6 @@ impl<'a> Decoder<'a> {
             return Err(eopnotsupp());
         }
         Ok((struct_v, body))
-    }
-
-    /// Takes a `ceph_timespec`: seconds and nanoseconds, `u32` each.
-    #[inline(always)]
-    pub fn timespec(&mut self) -> Result<Timespec> {
-        Ok(Timespec {
-            sec: self.u32()?,
-            nsec: self.u32()?,
-        })
     }
 
     /// Takes a counted vector; `min_size` is an element's least size on the wire.

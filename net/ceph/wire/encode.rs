@@ -2,8 +2,6 @@
 //! Little-endian encoding into a growing vector.
 use kernel::prelude::*;
 
-use super::types::Timespec;
-
 /// Bytes to send.
 ///
 /// # Errors
@@ -179,12 +177,6 @@ impl Encoder {
     /// Adds a `u32` length and the bytes (a Ceph string or blob).
     pub fn blob(&mut self, bytes: &[u8]) -> Result<&mut Self> {
         self.length(bytes.len())?.bytes(bytes)
-    }
-
-    /// Adds a `ceph_timespec`.
-    #[inline]
-    pub fn timespec(&mut self, time: Timespec) -> Result<&mut Self> {
-        self.u32(time.sec)?.u32(time.nsec)
     }
 
     /// Adds a `u32` length and then what `body` adds, whose length it is.

@@ -17,6 +17,25 @@ pub struct Timespec {
     pub nsec: u32,
 }
 
+impl Decoder<'_> {
+    /// Takes a `ceph_timespec`: seconds and nanoseconds, `u32` each.
+    #[inline(always)]
+    pub fn timespec(&mut self) -> Result<Timespec> {
+        Ok(Timespec {
+            sec: self.u32()?,
+            nsec: self.u32()?,
+        })
+    }
+}
+
+impl Encoder {
+    /// Adds a `ceph_timespec`.
+    #[inline]
+    pub fn timespec(&mut self, time: Timespec) -> Result<&mut Self> {
+        self.u32(time.sec)?.u32(time.nsec)
+    }
+}
+
 /// Identity of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fsid(pub [u8; 16]);
