@@ -240,15 +240,23 @@ impl Completion {
         if self.is_done() {
             return Ok(());
         }
-        let left = table.during(reason, || {
-            // SAFETY: `inner` is an initialised completion.
-            unsafe {
-                bindings::wait_for_completion_killable_timeout(
-                    self.inner.get(),
-                    limit(timeout) as usize,
-                )
-            }
-        });
+        table.during(reason, || self.wait_killable(timeout))
+    }
+
+    /// Waits until it is done, at most `timeout` jiffies, in no table: for waits whose reason
+    /// shows in another way.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` when the task is being killed, `ETIMEDOUT`.
+    pub fn wait_killable(&self, timeout: Option<Jiffies>) -> Result {
+        // SAFETY: `inner` is an initialised completion.
+        let left = unsafe {
+            bindings::wait_for_completion_killable_timeout(
+                self.inner.get(),
+                limit(timeout) as usize,
+            )
+        };
         match left {
             1.. => Ok(()),
             0 => Err(ETIMEDOUT),
@@ -256,24 +264,20 @@ impl Completion {
         }
     }
 
-    /// Waits until it is done, in no table: for waits whose reason shows in another way.
+    /// As [`wait_killable`](Self::wait_killable), but it cannot be killed: for ends that are
+    /// near.
     ///
     /// # Errors
     ///
-    /// `EINTR` when the task is being killed.
-    pub fn wait_killable(&self) -> Result {
+    /// `ETIMEDOUT`.
+    pub fn wait_uninterruptible(&self, timeout: Option<Jiffies>) -> Result {
         // SAFETY: `inner` is an initialised completion.
-        match unsafe { bindings::wait_for_completion_killable(self.inner.get()) } {
-            0 => Ok(()),
-            _ => Err(EINTR),
+        match unsafe {
+            bindings::wait_for_completion_timeout(self.inner.get(), limit(timeout) as usize)
+        } {
+            0 => Err(ETIMEDOUT),
+            _ => Ok(()),
         }
-    }
-
-    /// As [`wait_killable`](Self::wait_killable), but it cannot be killed: for ends that are
-    /// near.
-    pub fn wait_to_the_end(&self) {
-        // SAFETY: `inner` is an initialised completion.
-        unsafe { bindings::wait_for_completion(self.inner.get()) }
     }
 }
 

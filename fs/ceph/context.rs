@@ -3,12 +3,12 @@
 //!
 //! A mount is made in this order: a super block (or one that another mount has made
 //! is shared), the monitors' session, the MDS map, the root inode. Whatever fails
-//! drops the super block, whose end ([`SuperOps::pre_kill`]) undoes the rest.
+//! drops the super block, whose end ([`SuperOps::close`]) undoes the rest.
 //!
 //! What a mount fails for is said once: in the messages of the mount's context, which
 //! mount(8) shows, and in the kernel's log.
 //!
-//! [`SuperOps::pre_kill`]: crate::super_block::SuperOps
+//! [`SuperOps::close`]: crate::super_block::SuperOps
 use core::fmt;
 use kernel::{
     prelude::*,

@@ -124,16 +124,21 @@ impl FsClient {
         handle.and_then(|handle| handle.get())
     }
 
-    /// The end: closes the sessions and stops everything that holds references.
-    pub(crate) fn stop(&self) {
+    /// The beginning of the end: closes the sessions and stops everything that holds
+    /// references. `waiting` still shows who has some.
+    pub(crate) fn close(&self) {
         // Nobody reads any more. What is on its way into the page cache would be waited
         // for, by work on inodes and by the VFS.
         self.client.osdc.abort(EIO);
         let limit = self.client.mount_timeout().unwrap_or(time::secs(60));
         self.mdsc.stop(limit);
+        self.inode_queue.flush();
+    }
+
+    /// The end, when no reference is left.
+    pub(crate) fn stop(&self) {
         let files = self.debugfs.lock().take();
         drop(files);
-        self.inode_queue.flush();
         self.client.stop();
     }
 

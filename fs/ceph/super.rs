@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The file system type and its super blocks. How one is made is in [`crate::context`].
 use kernel::{prelude::*, seq_file::SeqFile, str::CStr, sync::Arc};
-use kernel_ext::fs::{
-    inode::Uncounted,
-    super_block::{self, StatFs},
-    Dentry, FileSystem, Flags, SuperBlock,
+use kernel_ext::{
+    fs::{
+        inode::Uncounted,
+        super_block::{self, StatFs},
+        Dentry, FileSystem, Flags, SuperBlock,
+    },
+    wait::WaitTable,
 };
 
 use ceph_core::log::show;
@@ -41,8 +44,16 @@ pub(crate) struct SuperOps;
 impl super_block::Operations for SuperOps {
     type Fs = CephFs;
 
-    fn pre_kill(sb: &SuperBlock<CephFs>) {
-        sb.data().stop();
+    fn close(sb: &SuperBlock<CephFs>) {
+        sb.data().close();
+    }
+
+    fn waits(fs: &Arc<FsClient>) -> &WaitTable {
+        &fs.client.waits
+    }
+
+    fn unreferenced(fs: &Arc<FsClient>) {
+        fs.stop();
     }
 
     fn give_up_reads(inode: &Uncounted<CephFs>) {

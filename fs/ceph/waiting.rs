@@ -7,6 +7,7 @@
 use core::fmt;
 use kernel::{prelude::*, seq_file::SeqFile, sync::Arc};
 use kernel_ext::{
+    fs::super_block::THIS_MOUNT,
     task::Comm,
     wait::{Reason, Waiting},
 };
@@ -97,6 +98,10 @@ impl FsClient {
             (FROM_MONITORS, what) => {
                 let text = MonWait(&self.client.monc, reason);
                 self.show_line(m, &line(what, reason.ino, &[]), format_args!("{text}"));
+            }
+            (THIS_MOUNT, what) => {
+                let line = line("umount", 0, &[]);
+                self.show_line(m, &line, format_args!("{} {what}", reason.id));
             }
             // The read itself tells it.
             _ => {}

@@ -23,9 +23,9 @@
 //!   free inodes and dentry data, and for netfs (see [`netfs`]).
 //! * [`SuperBlock`] data is made before the super block and dropped in
 //!   `kill_sb`, after the last inode. Every counted reference ([`InodeRef`],
-//!   [`DentryRef`], [`SuperRef`]) is counted for the super block too: `kill_sb`
-//!   first tells the file system ([`super_block::Operations::pre_kill`]) and
-//!   then waits for all of them, so none of them can outlive their super block.
+//!   [`DentryRef`], [`SuperRef`]) is counted for the super block too: `kill_sb` tells
+//!   the file system ([`super_block::Operations::close`]) and waits for all of them
+//!   (see [`super_block`]), so none of them can outlive their super block.
 //! * [`Inode`] data is made in `alloc_inode`. `evict_inode` ends its use
 //!   ([`super_block::Operations::evict`]); it is dropped in `free_inode`, an RCU
 //!   callback, because an RCU walk may still read it until then. The destructor
@@ -130,7 +130,7 @@
 //! impl super_block::Operations for Ops {
 //!     type Fs = EmptyFs;
 //!
-//!     fn pre_kill(_: &SuperBlock<EmptyFs>) {}
+//!     fn close(_: &SuperBlock<EmptyFs>) {}
 //! }
 //!
 //! #[vtable]

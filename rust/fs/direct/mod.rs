@@ -465,9 +465,10 @@ unsafe fn start<O: Operations>(
     if !sync {
         return Ok(Read::Queued);
     }
-    if read.done.wait_killable().is_err() {
+    if read.done.wait_killable(None).is_err() {
         O::killed(inode);
-        read.done.wait_to_the_end();
+        // Without a limit it has ended.
+        let _ = read.done.wait_uninterruptible(None);
     }
     read.put_memory();
     let result = read.result()?;

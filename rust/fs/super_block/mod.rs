@@ -7,13 +7,19 @@
 //!
 //! `kill_sb` runs when the last mount is gone:
 //!
-//! 1. [`Operations::pre_kill`]: the file system ends whatever may hold references
-//!    to inodes and dentries, or may make them.
-//! 2. It waits until no [`InodeRef`], [`DentryRef`] and [`SuperRef`] is left. From
-//!    now on none can be made any more.
-//! 3. The VFS drops all dentries, evicts all inodes ([`Operations::evict`]) and
-//!    calls [`Operations::put_super`].
-//! 4. The data is dropped.
+//! 1. [`Operations::quiesce`]: nothing new begins. What is under way goes on.
+//! 2. The VFS writes back what is dirty, with all references and sessions that this needs.
+//! 3. [`Operations::close`]: the file system ends whatever may hold references to inodes
+//!    and dentries, or may make them.
+//! 4. From now on [`Handle::get`] finds nothing, and the last [`InodeRef`], [`DentryRef`]
+//!    and [`SuperRef`] is waited for: this shows in the table of [`Operations::waits`]. A
+//!    task that is killed meanwhile, and one that has waited for a minute, makes all fail
+//!    that the holders may wait for ([`Operations::umount_begin`]).
+//! 5. [`Operations::unreferenced`].
+//! 6. The VFS drops all dentries, evicts all inodes ([`Operations::evict`]) and
+//!    calls [`Operations::put_super`]. What it calls from now on gets uncounted inodes and
+//!    dentries, of which no reference can be made.
+//! 7. The data is dropped.
 //!
 //! # Example
 //!
@@ -60,10 +66,12 @@ use kernel::sync::Arc;
 use kernel::types::Opaque;
 
 mod gate;
+mod kill;
 mod ops;
 mod statfs;
 
 use gate::Gate;
+pub(super) use kill::kill_sb;
 pub use ops::Operations;
 pub use statfs::StatFs;
 
@@ -78,6 +86,12 @@ pub mod flags {
     /// All of these.
     pub(crate) const ALL: u32 = RDONLY | SYNCHRONOUS | POSIXACL;
 }
+
+/// [`Reason::what`](crate::wait::Reason::what) of an unmount that waits for references;
+/// `id` is their number.
+pub const LAST_REFERENCES: &str = "references";
+/// [`Reason::whom`](crate::wait::Reason::whom) of such a wait.
+pub const THIS_MOUNT: &str = "this mount";
 
 /// What `s_fs_info` points to.
 #[pin_data]
@@ -604,34 +618,4 @@ pub(super) fn sget<T: FileSystem>(
     }
     // INVARIANT: It is locked, we have a reference and it has a root.
     Ok(Sget::Existing(Locked(sb, PhantomData)))
-}
-
-/// `kill_sb` of the file system type.
-///
-/// # Safety
-///
-/// To be called by the VFS for a super block that [`sget`] has made.
-pub(super) unsafe extern "C" fn kill_sb<T: FileSystem>(sb: *mut bindings::super_block) {
-    // SAFETY: It is valid until the end of this function.
-    let inner = unsafe {
-        let this = SuperBlock::<T>::from_raw(sb);
-        <T::SuperOps as Operations>::pre_kill(this);
-        this.inner().gate.close();
-        (*sb).s_fs_info.cast::<Inner<T>>()
-    };
-    // SAFETY: The work item is initialised. Nothing is deferred any more, as that is
-    // counted at the gate, but it may still be returning.
-    unsafe { bindings::cancel_work_sync((*inner).work.get()) };
-    // SAFETY: The VFS calls us with the lock that this takes over. After it `sget_fc` skips
-    // the super block, which is marked dead under the lock of the list.
-    unsafe { bindings::kill_anon_super(sb) };
-    // SAFETY: It is valid. The only readers left are RCU walks that began while it was
-    // mounted; they see the data or null.
-    unsafe { ptr::write_volatile(&raw mut (*sb).s_fs_info, ptr::null_mut()) };
-    // SAFETY: No lock is held. This waits for them.
-    unsafe { bindings::synchronize_rcu() };
-    // SAFETY: It comes from `sget`, and nobody looks at it any more.
-    drop(unsafe { Pin::new_unchecked(KBox::from_raw(inner)) });
-    // SAFETY: The type is that of a registration, which is in use until here.
-    unsafe { registration::Inner::from_fs_type((*sb).s_type) }.end_use();
 }

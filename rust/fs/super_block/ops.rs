@@ -4,6 +4,7 @@
 use super::{StatFs, SuperBlock};
 use crate::bindings;
 use crate::fs::{inode, Dentry, FileSystem};
+use crate::wait::WaitTable;
 use core::marker::PhantomData;
 use kernel::error::from_result;
 use kernel::ffi::c_int;
@@ -16,11 +17,23 @@ pub trait Operations: Sized {
     /// The file system.
     type Fs: FileSystem<SuperOps = Self>;
 
-    /// The super block is about to be killed: end all that holds or makes references
-    /// to it, its inodes and dentries. They are waited for next.
+    /// The super block is about to be killed: begin nothing new. What is dirty is written
+    /// back next. May sleep; `s_umount` is held, as in the two that follow.
     ///
-    /// Also called for a super block that never got a root.
-    fn pre_kill(sb: &SuperBlock<Self::Fs>);
+    /// Also called for a super block that never got a root, as the three that follow.
+    fn quiesce(_sb: &SuperBlock<Self::Fs>) {}
+
+    /// All was written back: end all that holds or makes references to the super block, its
+    /// inodes and dentries. They are waited for next.
+    fn close(sb: &SuperBlock<Self::Fs>);
+
+    /// The table that shows who is blocked: the wait for the last references does in it.
+    fn waits(_data: &<Self::Fs as FileSystem>::Super) -> &WaitTable {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The last reference is gone, and there will be none. The VFS drops what it has next.
+    fn unreferenced(_data: &<Self::Fs as FileSystem>::Super) {}
 
     /// All inodes and dentries are gone. Not called if there never was a root.
     fn put_super(_data: &<Self::Fs as FileSystem>::Super) {}
@@ -52,7 +65,8 @@ pub trait Operations: Sized {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
-    /// `umount -f`: make all that waits for the server fail.
+    /// Make all that waits for the server fail: `umount -f`, or an unmount that has waited
+    /// too long for those who wait.
     fn umount_begin(_sb: &SuperBlock<Self::Fs>) {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }

@@ -9,13 +9,15 @@ use super::inode::attr::{GetAttr, Time};
 use super::inode::{self, Access, GenericPermission, Got, Inode, InodeData, InodeRef};
 use super::netfs::{self, ReadToken, Subrequest};
 use super::param::{EnumTable, Named, ParamSpec, ParamTable, Value};
-use super::super_block::{self, Locked, StatFs};
+use super::super_block::{self, Handle, Locked, StatFs};
 use super::{direct, Dentry, FileSystem, Flags, Registration, SuperBlock};
 use crate::iov::IovDest;
+use crate::new_spinlock;
 use core::ptr;
 use kernel::prelude::*;
 use kernel::str::{CStr, CString};
 use kernel::sync::atomic::{ordering::Relaxed, Atomic};
+use kernel::sync::SpinLock;
 use mount::{Mounted, Names};
 
 mod mount;
@@ -30,6 +32,7 @@ struct TestFs;
 
 struct Super {
     size: u32,
+    handle: Pin<KBox<SpinLock<Option<Handle<TestFs>>>>>,
 }
 
 impl Drop for Super {
@@ -177,11 +180,16 @@ impl context::Operations for Mount {
         if self.colour != 2 || self.shiny {
             return Err(EINVAL);
         }
+        let handle = KBox::pin_init(new_spinlock!(None, "kernel_ext_fs_super"), GFP_KERNEL)?;
+        let data = Super {
+            size: self.size,
+            handle,
+        };
         SUPERS.fetch_add(1, Relaxed);
-        let data = Super { size: self.size };
         match fc.sget(data, |a, b| a.size == b.size)? {
             Sget::Existing(sb) => Ok(sb),
             Sget::New(mut sb) => {
+                *sb.data().handle.lock() = Some(sb.handle());
                 sb.set_magic(0x1234);
                 sb.set_time_range(0, i64::from(u32::MAX), 1);
                 sb.set_block_size_bits(12);
@@ -197,13 +205,39 @@ impl context::Operations for Mount {
     }
 }
 
+/// How far the end of a super block has come; negative if something was wrong.
+static STAGE: Atomic<i32> = Atomic::new(0);
+
+fn advance(from: i32, to: i32) {
+    let _ = STAGE.cmpxchg(from, to, Relaxed);
+}
+
 struct SuperOps;
 
 #[vtable]
 impl super_block::Operations for SuperOps {
     type Fs = TestFs;
 
-    fn pre_kill(_sb: &SuperBlock<TestFs>) {}
+    fn quiesce(sb: &SuperBlock<TestFs>) {
+        // Writing back needs references, to what is found now, too.
+        let enters = sb.handle().get().is_some();
+        STAGE.store(if enters { 1 } else { -1 }, Relaxed);
+    }
+
+    fn close(sb: &SuperBlock<TestFs>) {
+        let enters = sb.handle().get().is_some();
+        advance(1, if enters { 2 } else { -2 });
+    }
+
+    fn unreferenced(data: &Super) {
+        let handle = data.handle.lock();
+        let enters = handle.as_ref().is_some_and(|handle| handle.get().is_some());
+        advance(2, if enters { -3 } else { 3 });
+    }
+
+    fn put_super(_data: &Super) {
+        advance(3, 4);
+    }
 
     fn evict(inode: &inode::Uncounted<TestFs>) {
         inode.data().evicted.fetch_add(1, Relaxed);
@@ -485,6 +519,7 @@ mod tests {
             let again = Mounted::new(&registration, &options())?;
             assert_eq!(SUPERS.load(Relaxed), 1);
             drop(again);
+            STAGE.store(0, Relaxed);
 
             let dir = mounted.open(b"")?;
             let mut names = Names::new(usize::MAX);
@@ -513,6 +548,7 @@ mod tests {
         }
         drop(registration);
         assert_eq!((SUPERS.load(Relaxed), INODES.load(Relaxed)), (0, 0));
+        assert_eq!(STAGE.load(Relaxed), 4);
         Ok(())
     }
 
