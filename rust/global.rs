@@ -8,13 +8,13 @@
 //! ```
 //! use kernel::sync::Arc;
 //! use kernel_ext::global::{Global, Guard};
-//! use kernel_ext::workqueue::{Flags, OwnedQueue};
+//! use kernel_ext::workqueue::{Flags, OwnedQueue, Queues};
 //!
 //! static QUEUE: Global<Arc<OwnedQueue>> = Global::new();
 //!
 //! // Called when the module is loaded; the module's own struct keeps the result.
-//! fn init() -> Result<Guard<Arc<OwnedQueue>>> {
-//!     QUEUE.set(OwnedQueue::new(c"my-queue", Flags::UNBOUND)?)
+//! fn init(queues: Queues) -> Result<Guard<Arc<OwnedQueue>>> {
+//!     QUEUE.set(OwnedQueue::new(queues, c"my-queue", Flags::UNBOUND)?)
 //! }
 //!
 //! fn somewhere() -> Result {

@@ -372,7 +372,7 @@ impl WaitQueue {
 #[kunit_tests(kernel_ext_wait)]
 mod tests {
     use super::*;
-    use crate::workqueue::{Flags, OwnedQueue};
+    use crate::workqueue::{Flags, OwnedQueue, Queues};
     use kernel::sync::atomic::{Acquire, Atomic, Release};
     use kernel::sync::Arc;
 
@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn waiters_are_listed() -> Result {
         let s = shared()?;
-        let work = OwnedQueue::new(c"kext_test", Flags::UNBOUND)?;
+        let work = OwnedQueue::new(Queues::TEST, c"kext_test", Flags::UNBOUND)?;
         let other = s.clone();
         work.try_spawn(GFP_KERNEL, move || {
             let _ = other.done.wait(&other.waits, REASON, None);

@@ -11,8 +11,11 @@ use kernel_ext::{
     global::Guard,
     module_params,
     workqueue::{
+        module_with_queues,
         Flags,
-        OwnedQueue, //
+        OwnedQueue,
+        OwnsQueues,
+        Queues, //
     },
 };
 
@@ -22,7 +25,7 @@ use crate::{
 };
 
 module! {
-    type: Ceph,
+    type: CephModule,
     name: "ceph",
     authors: ["the ceph-rust authors"],
     description: "Ceph filesystem",
@@ -63,15 +66,17 @@ mod take_trace;
 mod trace;
 mod waiting;
 
+module_with_queues! { struct CephModule(Ceph); }
+
 /// What lives as long as the module; dropped in this order.
 struct Ceph {
     _registration: Registration<CephFs>,
     _queue: Guard<Arc<OwnedQueue>>,
 }
 
-impl kernel::Module for Ceph {
-    fn init(module: &'static ThisModule) -> Result<Self> {
-        let queue = QUEUE.set(OwnedQueue::new(c"ceph-mds", Flags::UNBOUND)?)?;
+impl OwnsQueues for Ceph {
+    fn init(module: &'static ThisModule, queues: Queues) -> Result<Self> {
+        let queue = QUEUE.set(OwnedQueue::new(queues, c"ceph-mds", Flags::UNBOUND)?)?;
         let module = Self {
             _registration: Registration::new(module)?,
             _queue: queue,

@@ -92,7 +92,7 @@ impl FsClient {
         path: KVec<u8>,
         new_syntax: bool,
     ) -> Result<Arc<Self>> {
-        let inode_queue = OwnedQueue::new(c"ceph-inode", Flags::UNBOUND)?;
+        let inode_queue = crate::queue::queue()?.sibling(c"ceph-inode", Flags::UNBOUND)?;
         Arc::pin_init(
             try_pin_init!(Self {
                 client,

@@ -7,7 +7,7 @@ use kernel_ext::{
     debugfs::Dir,
     global::Guard,
     module_params,
-    workqueue::{Flags, OwnedQueue},
+    workqueue::{module_with_queues, Flags, OwnedQueue, OwnsQueues, Queues},
 };
 
 pub mod auth;
@@ -25,7 +25,7 @@ pub mod request;
 use keyring::Keyring;
 
 module! {
-    type: LibCeph,
+    type: LibCephModule,
     name: "libceph",
     authors: ["the ceph-rust authors"],
     description: "Ceph core library",
@@ -40,6 +40,8 @@ fn show_features(out: &mut dyn kernel::fmt::Write) -> kernel::fmt::Result {
     write!(out, "{:#x}", messenger::FEATURES_SUPPORTED)
 }
 
+module_with_queues! { struct LibCephModule(LibCeph); }
+
 /// What lives as long as the module; dropped in this order.
 struct LibCeph {
     _keyring: Keyring,
@@ -49,11 +51,11 @@ struct LibCeph {
     _debugfs: Guard<Dir>,
 }
 
-impl kernel::Module for LibCeph {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        let mon_queue = OwnedQueue::new(c"ceph-mon", Flags::UNBOUND | Flags::MEM_RECLAIM)?;
-        let msgr_queue = OwnedQueue::new(c"ceph-msgr", Flags::PERCPU | Flags::MEM_RECLAIM)?;
-        let osd_queue = OwnedQueue::new(c"ceph-osd", Flags::UNBOUND | Flags::MEM_RECLAIM)?;
+impl OwnsQueues for LibCeph {
+    fn init(_module: &'static ThisModule, queues: Queues) -> Result<Self> {
+        let mon_queue = OwnedQueue::new(queues, c"ceph-mon", Flags::UNBOUND | Flags::MEM_RECLAIM)?;
+        let msgr_queue = OwnedQueue::new(queues, c"ceph-msgr", Flags::PERCPU | Flags::MEM_RECLAIM)?;
+        let osd_queue = OwnedQueue::new(queues, c"ceph-osd", Flags::UNBOUND | Flags::MEM_RECLAIM)?;
         let module = Self {
             _debugfs: debugfs::ROOT.set(Dir::root(c"ceph"))?,
             _msgr_queue: messenger::QUEUE.set(msgr_queue)?,

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/completion.h>
 #include <linux/cred.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/signal.h>
 #include <linux/utsname.h>
@@ -113,5 +116,68 @@ __rust_helper void rust_helper_test_unkill_current(void)
 {
 	flush_signals(current);
 	disallow_signal(SIGKILL);
+}
+#endif
+
+/* The queues of all modules, until they are dropped or their module goes. */
+static DEFINE_MUTEX(queue_registry_mutex);
+static LIST_HEAD(queue_registry_list);
+
+__rust_helper void rust_helper_queue_registry_lock(void)
+{
+	mutex_lock(&queue_registry_mutex);
+}
+
+__rust_helper void rust_helper_queue_registry_unlock(void)
+{
+	mutex_unlock(&queue_registry_mutex);
+}
+
+__rust_helper struct list_head *rust_helper_queue_registry(void)
+{
+	return &queue_registry_list;
+}
+
+__rust_helper void rust_helper_list_del_init(struct list_head *entry)
+{
+	list_del_init(entry);
+}
+
+__rust_helper void rust_helper_queue_lock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+__rust_helper unsigned long rust_helper_queue_lock(spinlock_t *lock)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(lock, flags);
+	return flags;
+}
+
+__rust_helper void rust_helper_queue_unlock(spinlock_t *lock, unsigned long flags)
+{
+	spin_unlock_irqrestore(lock, flags);
+}
+
+__rust_helper bool rust_helper_address_within_module(unsigned long address, const struct module *mod)
+{
+	return within_module(address, mod);
+}
+
+#if IS_ENABLED(CONFIG_KUNIT)
+static struct module test_modules[2];
+
+/* A module that has all code that is near, and one that has none. */
+__rust_helper struct module *rust_helper_test_module(bool has_code)
+{
+	struct module *mod = &test_modules[has_code];
+
+	if (has_code) {
+		mod->mem[MOD_TEXT].base = (void *)((unsigned long)&rust_helper_test_module - INT_MAX);
+		mod->mem[MOD_TEXT].size = UINT_MAX;
+	}
+	return mod;
 }
 #endif

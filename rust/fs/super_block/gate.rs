@@ -140,7 +140,7 @@ impl Gate {
 #[kunit_tests(kernel_ext_fs_gate)]
 mod tests {
     use super::*;
-    use crate::workqueue::{Flags, OwnedQueue};
+    use crate::workqueue::{Flags, OwnedQueue, Queues};
     use kernel::sync::atomic::Relaxed;
     use kernel::time::{delay::fsleep, Delta};
 
@@ -151,7 +151,7 @@ mod tests {
         gate.get();
         gate.put();
         let other = gate.clone();
-        let queue = OwnedQueue::new(c"kext_test", Flags::UNBOUND)?;
+        let queue = OwnedQueue::new(Queues::TEST, c"kext_test", Flags::UNBOUND)?;
         let waits = KBox::pin_init(WaitTable::new(), GFP_KERNEL)?;
         let seen = Arc::new(Atomic::new(0), GFP_KERNEL)?;
         let saw = seen.clone();
@@ -201,7 +201,7 @@ mod tests {
         let (other, table) = (gate.clone(), waits.clone());
         let seen = Arc::new(Atomic::new(0), GFP_KERNEL)?;
         let saw = seen.clone();
-        let queue = OwnedQueue::new(c"kext_test", Flags::UNBOUND)?;
+        let queue = OwnedQueue::new(Queues::TEST, c"kext_test", Flags::UNBOUND)?;
         queue.try_spawn(GFP_KERNEL, move || {
             for _ in 0..1000 {
                 table.for_each(|_, _, reason, _| saw.store(reason.id as i32, Relaxed));

@@ -5,6 +5,7 @@ use super::*;
 use crate::bindings;
 use crate::fs::inode::mode;
 use crate::fs::registration;
+use crate::workqueue::{OwnedQueue, Queues};
 use core::mem::MaybeUninit;
 use kernel::error::{from_err_ptr, to_result};
 
@@ -362,8 +363,7 @@ mod tests {
         let mounted = Mounted::new(&registration, &options())?;
         let handle = mounted.super_block().handle();
         let held = handle.get().ok_or(ENOENT)?;
-        let queue =
-            crate::workqueue::OwnedQueue::new(c"kext_test", crate::workqueue::Flags::UNBOUND)?;
+        let queue = OwnedQueue::new(Queues::TEST, c"kext_test", crate::workqueue::Flags::UNBOUND)?;
         queue.try_spawn(GFP_KERNEL, move || {
             kernel::time::delay::fsleep(kernel::time::Delta::from_millis(30));
             // The unmount waits for this.
