@@ -31,7 +31,7 @@ use crate::{
 pub(crate) fn init_inode(new: &mut New<CephFs>, mode: u16, rdev: u32) -> Result {
     match mode & mode::TYPE_MASK {
         mode::DIRECTORY => new.init_dir::<DirOps, DirFileOps>(mode),
-        mode::REGULAR => new.init_regular::<PlainOps, FileOps, Data>(mode),
+        mode::REGULAR => new.init_netfs::<PlainOps, FileOps, Data>(mode),
         mode::SYMLINK => new.init_symlink::<LinkOps>(mode),
         _ => new.init_special::<PlainOps>(mode, rdev)?,
     }

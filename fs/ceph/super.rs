@@ -4,6 +4,7 @@ use kernel::{prelude::*, seq_file::SeqFile, str::CStr, sync::Arc};
 use kernel_ext::{
     fs::{
         inode::Uncounted,
+        netfs,
         super_block::{self, StatFs},
         Dentry, FileSystem, Flags, SuperBlock,
     },
@@ -30,6 +31,7 @@ impl FileSystem for CephFs {
     const FLAGS: Flags = Flags::RENAME_DOES_D_MOVE;
 
     type Super = Arc<FsClient>;
+    type InodeBase = netfs::Inode;
     type Inode = InodeInfo;
     type Dentry = DentryInfo;
     type Context = Mount;

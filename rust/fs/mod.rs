@@ -12,6 +12,7 @@
 //! | `dentry_operations`      | [`dentry::Operations`]       | [`FileSystem::DentryOps`]      |
 //! | `inode_operations`       | [`inode::Operations`]        | [`inode::New`], for each inode |
 //! | `file_operations`        | [`file::Operations`]         | [`inode::New`], for each inode |
+//! | `address_space_operations` | [`mapping::Operations`]    | [`inode::New`], for each inode |
 //! | `netfs_request_ops`      | [`netfs::Operations`]        | [`inode::New`], for each inode |
 //!
 //! What direct reads want of a file system is [`direct::Operations`], which has no table.
@@ -57,6 +58,7 @@
 //!     const NAME: &'static CStr = c"empty";
 //!     const FLAGS: Flags = Flags::NONE;
 //!     type Super = ();
+//!     type InodeBase = inode::Plain;
 //!     type Inode = NoData;
 //!     type Dentry = NoData;
 //!     type Context = Mount;
@@ -182,6 +184,7 @@ pub mod dentry;
 pub mod direct;
 pub mod file;
 pub mod inode;
+pub mod mapping;
 pub mod netfs;
 pub mod param;
 mod registration;
@@ -227,6 +230,9 @@ pub trait FileSystem: Sized + Send + Sync + 'static {
 
     /// Data of a super block.
     type Super: Send + Sync;
+    /// What the memory of an inode begins with: [`inode::Plain`], or [`netfs::Inode`] for
+    /// files whose data netfs reads.
+    type InodeBase: inode::Base;
     /// Data of an inode.
     type Inode: inode::InodeData;
     /// Data of a dentry.

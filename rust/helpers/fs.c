@@ -98,6 +98,40 @@ __rust_helper bool rust_helper_inode_put_not_last(struct inode *inode)
 	return atomic_add_unless(&inode->i_count, -1, 1);
 }
 
+__rust_helper void rust_helper_inode_set_size(struct inode *inode, loff_t size)
+{
+	spin_lock(&inode->i_lock);
+	i_size_write(inode, size);
+	spin_unlock(&inode->i_lock);
+}
+
+__rust_helper loff_t rust_helper_folio_start(const struct folio *folio)
+{
+	return folio_pos(folio);
+}
+
+__rust_helper size_t rust_helper_folio_bytes(const struct folio *folio)
+{
+	return folio_size(folio);
+}
+
+__rust_helper struct address_space *rust_helper_folio_host(const struct folio *folio)
+{
+	return folio->mapping;
+}
+
+__rust_helper void rust_helper_folio_copy_from(struct folio *folio, size_t offset, const char *from,
+					       size_t len)
+{
+	memcpy_to_folio(folio, offset, from, len);
+}
+
+__rust_helper void rust_helper_folio_zero_from(struct folio *folio, size_t offset)
+{
+	folio_zero_segment(folio, offset, folio_size(folio));
+	flush_dcache_folio(folio);
+}
+
 __rust_helper void rust_helper_inode_set_sizes(struct inode *inode, loff_t size)
 {
 	spin_lock(&inode->i_lock);

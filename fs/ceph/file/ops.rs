@@ -49,7 +49,7 @@ fn caps(inode: &Inode<CephFs>, wait: bool) -> Result<CapRef> {
 }
 
 /// Reads content that is kept with the inode; None if it is not any more.
-fn read_inline(inode: &Inode<CephFs>, io: &mut ReadIter<'_>) -> Result<Option<usize>> {
+fn read_inline(inode: &Inode<CephFs>, io: &mut ReadIter<'_, CephFs>) -> Result<Option<usize>> {
     if io.is_nowait() {
         return Err(EAGAIN);
     }
@@ -84,7 +84,7 @@ impl file::Operations for FileOps {
         inode.super_block().data().closed(inode, Mode::Read);
     }
 
-    fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
+    fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_, CephFs>) -> Result<usize> {
         let inode = file.inode();
         if inode.data().has_inline_data() && inode.key().is_head() {
             if let Some(read) = read_inline(inode, &mut io)? {

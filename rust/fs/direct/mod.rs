@@ -12,7 +12,7 @@
 //! waits goes on, or, if none does, what the VFS has asked for is called.
 
 use super::inode::Uncounted;
-use super::netfs::ReadToken;
+use super::netfs::{self, ReadToken};
 use super::{registration, FileSystem};
 use crate::bindings;
 use crate::iov::{self, IovDest};
@@ -31,7 +31,7 @@ use kernel::types::{ForeignOwnable, Opaque, ScopeGuard};
 /// What a file system does in a direct read.
 pub trait Operations: Sized + 'static {
     /// The file system.
-    type Fs: FileSystem;
+    type Fs: FileSystem<InodeBase = netfs::Inode>;
 
     /// How to read a part.
     type Plan;

@@ -2,9 +2,10 @@
 //! Reads of open files.
 
 use crate::bindings;
-use crate::fs::direct;
-use crate::fs::inode::Inode;
+use crate::fs::inode::{Base, Inode};
+use crate::fs::{direct, mapping, netfs, FileSystem};
 use core::cell::Cell;
+use core::marker::PhantomData;
 use kernel::error::to_result;
 use kernel::ffi::c_int;
 use kernel::prelude::*;
@@ -52,13 +53,14 @@ impl Outcome {
 ///
 /// Position and iterator are valid, and ours, for `'a`. They are given to nobody else
 /// before this ends.
-pub struct ReadIter<'a> {
+pub struct ReadIter<'a, T: FileSystem> {
     pub(super) iocb: *mut bindings::kiocb,
     pub(super) iter: *mut bindings::iov_iter,
     pub(super) outcome: &'a Outcome,
+    pub(super) _p: PhantomData<fn() -> T>,
 }
 
-impl ReadIter<'_> {
+impl<T: FileSystem> ReadIter<'_, T> {
     /// Where it begins.
     pub fn pos(&self) -> i64 {
         // SAFETY: By the invariant.
@@ -100,62 +102,18 @@ impl ReadIter<'_> {
         unsafe { (*self.iocb).ki_complete.is_none() }
     }
 
-    /// Whether the inode was made by [`super::inode::New::init_regular`].
-    ///
-    /// # Safety
-    ///
-    /// `file` must be a file of one of our file systems.
-    pub(super) unsafe fn is_netfs(file: *mut bindings::file) -> Result {
-        // SAFETY: All our inodes begin with a `netfs_inode`. The operations are set, or not,
-        // before there is a file.
-        let ops = unsafe { (*(*file).f_inode.cast::<bindings::netfs_inode>()).ops };
-        if ops.is_null() {
-            return Err(EINVAL);
-        }
-        Ok(())
-    }
-
     /// Reads from the page cache. Sleeps, unless [`ReadIter::is_nowait`].
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the inode is not a regular file, or the read is direct; `EAGAIN` if it
-    /// must not wait; those of the file system's reads.
+    /// * `EINVAL` if the inode is not a regular file, or the read is direct.
+    /// * `EAGAIN` if it must not wait.
+    /// * Those of the file system's reads.
     pub fn buffered(&mut self) -> Result<usize> {
-        // SAFETY: By the invariant, for a file of ours.
-        unsafe { Self::is_netfs((*self.iocb).ki_filp)? };
-        // SAFETY: As above, and the inode has operations for netfs.
-        let ret = unsafe { bindings::netfs_buffered_read_iter(self.iocb, self.iter) };
-        self.outcome.note(ret)
-    }
-
-    /// Reads around the page cache. It takes the read: if the caller does not wait for the
-    /// end, it ends by itself.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if the inode is not that of the file, or not a regular file; `ERESTARTSYS`
-    /// before it has begun; `EIOCBQUEUED` if it goes on and ends later, which is what the VFS
-    /// will be told then; `EFAULT`, `ENOMEM`; those of the parts.
-    pub fn direct<O: direct::Operations>(self, inode: &Inode<O::Fs>) -> Result<usize> {
-        // SAFETY: As in `buffered`.
-        unsafe {
-            Self::is_netfs((*self.iocb).ki_filp)?;
-            if (*(*self.iocb).ki_filp).f_inode != inode.as_ptr() {
-                return Err(EINVAL);
-            }
-        }
-        // SAFETY: By the invariant, and as was seen. It is not used any more after this.
-        match unsafe { direct::read::<O>(self.iocb, self.iter)? } {
-            direct::Read::Queued => {
-                self.outcome.queued.set(true);
-                Err(EIOCBQUEUED)
-            }
-            direct::Read::Ended(read) => {
-                self.outcome.gave(read);
-                Ok(read)
-            }
-        }
+        // SAFETY: By the invariant, for a file of `T`.
+        let read = unsafe { T::InodeBase::read_buffered(self.iocb, self.iter)? };
+        self.outcome.gave(read);
+        Ok(read)
     }
 
     /// Gives bytes; returns how many of them there was room for and could be stored.
@@ -180,6 +138,39 @@ impl ReadIter<'_> {
         unsafe { (*self.iocb).ki_pos = (*self.iocb).ki_pos.saturating_add(done as i64) };
         self.outcome.gave(done);
         done
+    }
+}
+
+impl<T: FileSystem<InodeBase = netfs::Inode>> ReadIter<'_, T> {
+    /// Reads around the page cache. It takes the read: if the caller does not wait for the
+    /// end, it ends by itself.
+    ///
+    /// # Errors
+    ///
+    /// * `EINVAL` if the inode is not that of the file, or not a regular file.
+    /// * `ERESTARTSYS` before it has begun.
+    /// * `EIOCBQUEUED` if it goes on and ends later, which is what the VFS will be told then.
+    /// * `EFAULT`, `ENOMEM`.
+    /// * Those of the parts.
+    pub fn direct<O: direct::Operations<Fs = T>>(self, inode: &Inode<T>) -> Result<usize> {
+        // SAFETY: By the invariant, for a file of `T`.
+        unsafe {
+            let file = (*self.iocb).ki_filp;
+            if (*file).f_inode != inode.as_ptr() || !mapping::has_pages(file) {
+                return Err(EINVAL);
+            }
+        }
+        // SAFETY: By the invariant, and as was seen. It is not used any more after this.
+        match unsafe { direct::read::<O>(self.iocb, self.iter)? } {
+            direct::Read::Queued => {
+                self.outcome.queued.set(true);
+                Err(EIOCBQUEUED)
+            }
+            direct::Read::Ended(read) => {
+                self.outcome.gave(read);
+                Ok(read)
+            }
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub trait Operations: Sized + 'static {
     }
 
     /// Reads.
-    fn read_iter(_file: &OpenFile<Self>, _io: ReadIter<'_>) -> Result<usize> {
+    fn read_iter(_file: &OpenFile<Self>, _io: ReadIter<'_, Self::Fs>) -> Result<usize> {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
@@ -188,6 +188,7 @@ impl<O: Operations> Vtable<O> {
             iocb,
             iter,
             outcome: &outcome,
+            _p: PhantomData,
         };
         outcome.answer(O::read_iter(file, io))
     }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Splices from open files into pipes.
 
-use super::io::{Outcome, ReadIter};
+use super::io::Outcome;
 #[cfg(doc)]
 use super::Operations;
 use crate::bindings;
+use crate::fs::mapping;
 use kernel::ffi::c_uint;
 use kernel::prelude::*;
 
@@ -30,7 +31,9 @@ impl SpliceRead<'_> {
     /// `EINVAL` if the inode is not a regular file; those of the file system's reads.
     pub fn from_page_cache(self) -> Result<usize> {
         // SAFETY: By the invariant.
-        unsafe { ReadIter::is_netfs(self.file)? };
+        if !unsafe { mapping::has_pages(self.file) } {
+            return Err(EINVAL);
+        }
         // SAFETY: By the invariant; the inode has pages.
         self.outcome.note(unsafe {
             bindings::filemap_splice_read(self.file, self.pos, self.pipe, self.len, self.flags)

@@ -11,21 +11,23 @@
 
 use super::{FileSystem, SuperBlock};
 use crate::bindings;
-use crate::pin_init::init_at;
-use core::cell::UnsafeCell;
 use core::marker::PhantomData;
-use core::mem::{align_of, size_of, ManuallyDrop, MaybeUninit};
+use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
-use kernel::ffi::{c_int, c_uint, c_void};
+use kernel::ffi::{c_int, c_void};
 use kernel::prelude::*;
 use kernel::types::Opaque;
 
 pub mod attr;
+mod memory;
 mod new;
 mod ops;
 
 use attr::Time;
+use memory::Memory;
+pub(super) use memory::{alloc, create_cache, free};
+pub use memory::{Base, Plain};
 pub(super) use new::get_or_create;
 pub use new::{Got, New};
 pub use ops::{Access, GenericPermission, Operations};
@@ -72,93 +74,11 @@ pub mod mode {
     pub const SOCKET: u16 = 0o140000;
 }
 
-/// The memory of an inode.
-#[repr(C)]
-pub(super) struct Memory<T: FileSystem> {
-    /// First, as netfs wants it; its first member is the VFS inode.
-    netfs: Opaque<bindings::netfs_inode>,
-    /// For [`super::super_block::Inner::defer_iput`].
-    deferred: Opaque<bindings::llist_node>,
-    /// Set before the inode can be found.
-    key: UnsafeCell<MaybeUninit<Key<T>>>,
-    /// Set while the inode is allocated.
-    data: UnsafeCell<MaybeUninit<T::Inode>>,
-}
-
-/// # Safety
-///
-/// For the table of operations alone: the caller keeps what C asks of one of `construct`.
-unsafe extern "C" fn construct(memory: *mut c_void) {
-    // SAFETY: The allocator calls it with an object of a cache for `Memory`, at whose
-    // begin the inode is.
-    unsafe { bindings::inode_init_once(memory.cast()) };
-}
-
-/// Makes the slab cache; null if there is no memory.
-///
-/// # Safety
-///
-/// It must be destroyed after the last inode.
-pub(super) unsafe fn create_cache<T: FileSystem>() -> *mut bindings::kmem_cache {
-    // SAFETY: The name is static; the constructor fits.
-    unsafe {
-        bindings::inode_cache_create(
-            T::NAME.as_char_ptr(),
-            size_of::<Memory<T>>() as c_uint,
-            align_of::<Memory<T>>() as c_uint,
-            Some(construct),
-        )
-    }
-}
-
-/// `alloc_inode`.
-///
-/// # Safety
-///
-/// To be called by the VFS for a super block of `T`.
-pub(super) unsafe extern "C" fn alloc<T: FileSystem>(
-    sb: *mut bindings::super_block,
-) -> *mut bindings::inode {
-    // SAFETY: The type of the super block is part of a registration.
-    let cache = unsafe { super::registration::Inner::from_fs_type((*sb).s_type) }.cache;
-    // SAFETY: The cache has objects for `Memory<T>`.
-    let memory = unsafe { bindings::alloc_inode_sb(sb, cache, bindings::GFP_KERNEL) };
-    let memory: *mut Memory<T> = memory.cast();
-    if memory.is_null() {
-        return ptr::null_mut();
-    }
-    // SAFETY: The memory is ours; the part of the VFS inode has been constructed. The
-    // data stays where it is until it is dropped in `free`.
-    unsafe {
-        bindings::netfs_inode_init((*memory).netfs.get(), ptr::null());
-        let slot = (*(*memory).data.get()).as_mut_ptr();
-        if init_at(T::Inode::init(), slot).is_err() {
-            bindings::kfree(memory.cast());
-            return ptr::null_mut();
-        }
-    }
-    memory.cast()
-}
-
-/// `free_inode`.
-///
-/// # Safety
-///
-/// To be called by the VFS, from an RCU callback, for an inode that [`alloc`] has made.
-pub(super) unsafe extern "C" fn free<T: FileSystem>(inode: *mut bindings::inode) {
-    let memory: *mut Memory<T> = inode.cast();
-    // SAFETY: Nobody uses the inode any more. `kfree` takes objects of any cache.
-    unsafe {
-        (*(*memory).data.get()).assume_init_drop();
-        bindings::kfree(memory.cast());
-    }
-}
-
 /// An inode that is alive, but perhaps not referenced.
 ///
 /// # Invariants
 ///
-/// It is part of a `Memory<T>` that [`alloc`] has made and that is not freed before the
+/// It is part of a `Memory<T>` that [`alloc`](memory::alloc) has made and that is not freed before the
 /// end of the reference to this; its key is set.
 #[repr(transparent)]
 pub struct Uncounted<T: FileSystem>(Opaque<bindings::inode>, PhantomData<T>);
@@ -278,12 +198,6 @@ impl<T: FileSystem> Uncounted<T> {
         )
     }
 
-    /// The number of pages in the page cache.
-    pub fn nr_pages(&self) -> usize {
-        // SAFETY: The mapping lives as long as the inode.
-        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_data.nrpages) }
-    }
-
     /// The data of the super block; `None` if that is dead, which only RCU walk can see.
     pub fn super_data(&self) -> Option<&T::Super> {
         // SAFETY: The super block outlives its inodes, and its data is freed after a
@@ -379,10 +293,11 @@ impl<T: FileSystem> Inode<T> {
         };
     }
 
-    /// Sets the size, here and as netfs knows it of the server. Pages stay as they are.
+    /// Sets the size, and what netfs takes for that of the server. Pages stay as they are.
+    /// Takes the lock of the inode.
     pub fn set_size(&self, size: i64) {
-        // SAFETY: The inode is valid; this takes its lock.
-        unsafe { bindings::inode_set_sizes(self.as_ptr(), size.max(0)) };
+        // SAFETY: The inode is valid, of `T`.
+        unsafe { T::InodeBase::set_size(self.as_ptr(), size.max(0)) };
     }
 
     /// Sets the number of allocated blocks of 512 bytes.
@@ -395,33 +310,6 @@ impl<T: FileSystem> Inode<T> {
     pub fn set_block_bits(&self, bits: u8) {
         // SAFETY: As above.
         unsafe { ptr::write_volatile(&raw mut (*self.as_ptr()).i_blkbits, bits.clamp(9, 30)) };
-    }
-
-    /// Drops the pages beyond the size, after that has shrunk. May sleep and wait for
-    /// reads.
-    pub fn truncate_pagecache(&self, size: i64) {
-        // SAFETY: The inode has a reference.
-        unsafe { bindings::truncate_pagecache(self.as_ptr(), size.max(0)) };
-    }
-
-    /// Drops all pages that are clean and not in use, without waiting.
-    pub fn invalidate_clean_pages(&self) {
-        // SAFETY: The mapping lives as long as the inode.
-        unsafe {
-            bindings::invalidate_mapping_pages(&raw mut (*self.as_ptr()).i_data, 0, usize::MAX)
-        };
-    }
-
-    /// Drops all pages, waiting for reads, and unmaps them.
-    ///
-    /// # Errors
-    ///
-    /// `EBUSY` if a page could not be dropped.
-    pub fn invalidate_pages(&self) -> Result {
-        // SAFETY: The mapping lives as long as the inode.
-        kernel::error::to_result(unsafe {
-            bindings::invalidate_inode_pages2(&raw mut (*self.as_ptr()).i_data)
-        })
     }
 
     /// Drops the dentries of the inode that nobody uses. May sleep.

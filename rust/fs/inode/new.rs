@@ -38,7 +38,7 @@
 
 use super::{mode, ops, set, test, Inode, InodeData, InodeRef, Key, Operations};
 use crate::bindings;
-use crate::fs::{file, netfs, FileSystem, SuperBlock};
+use crate::fs::{file, FileSystem, SuperBlock};
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr;
@@ -104,33 +104,21 @@ impl<T: FileSystem> New<T> {
     {
         // The VFS takes one without for a place that only it puts names into.
         const { assert!(I::HAS_LOOKUP, "a directory without `lookup`") };
-        let raw = self.as_ptr();
-        // SAFETY: By the invariant nobody else uses these fields.
-        unsafe {
-            (*raw).i_mode = mode::DIRECTORY | bits & !mode::TYPE_MASK;
-            (*raw).i_op = ops::table::<I>();
-            (*raw).__bindgen_anon_3.i_fop = file::table::<F>();
-        }
+        self.init_with::<I, F>(mode::DIRECTORY, bits);
     }
 
-    /// Makes it a regular file whose pages come through netfs, in large folios.
-    pub fn init_regular<I, F, N>(&mut self, bits: u16)
+    /// Gives it its type and operations, but for those of pages.
+    pub(in crate::fs) fn init_with<I, F>(&mut self, kind: u16, bits: u16)
     where
         I: Operations<Fs = T>,
         F: file::Operations<Fs = T>,
-        N: netfs::Operations<Fs = T>,
     {
         let raw = self.as_ptr();
-        // SAFETY: By the invariant nobody else uses these fields. The memory begins with a
-        // `netfs_inode`, the mapping is that of the inode; there are no pages and no reads
-        // yet.
+        // SAFETY: By the invariant nobody else uses these fields.
         unsafe {
-            (*raw).i_mode = mode::REGULAR | bits & !mode::TYPE_MASK;
+            (*raw).i_mode = kind | bits & !mode::TYPE_MASK;
             (*raw).i_op = ops::table::<I>();
             (*raw).__bindgen_anon_3.i_fop = file::table::<F>();
-            (*(*raw).i_mapping).a_ops = netfs::address_space_table();
-            bindings::mapping_set_large_folios((*raw).i_mapping);
-            (*raw.cast::<bindings::netfs_inode>()).ops = netfs::table::<N>();
         }
     }
 

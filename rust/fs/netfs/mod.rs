@@ -13,14 +13,14 @@
 //!
 //! ```
 //! use core::marker::PhantomData;
-//! use kernel_ext::fs::netfs::{Operations, ReadToken, Subrequest};
+//! use kernel_ext::fs::netfs::{Inode, Operations, ReadToken, Subrequest};
 //! use kernel_ext::fs::FileSystem;
 //!
 //! /// Files that are full of `x`.
 //! struct Crosses<T>(PhantomData<T>);
 //!
 //! #[vtable]
-//! impl<T: FileSystem> Operations for Crosses<T> {
+//! impl<T: FileSystem<InodeBase = Inode>> Operations for Crosses<T> {
 //!     type Fs = T;
 //!     type Private = ();
 //!
@@ -53,6 +53,10 @@ use kernel::error::from_result;
 use kernel::ffi::{c_int, c_ulong, c_void};
 use kernel::prelude::*;
 use kernel::types::ForeignOwnable;
+
+mod inode;
+
+pub use inode::Inode;
 
 /// Waits until no work item of netfs is between giving up its inode and `call_rcu`.
 ///
@@ -307,7 +311,7 @@ impl<T: FileSystem> Drop for Subrequest<T> {
 #[vtable]
 pub trait Operations: Sized + 'static {
     /// The file system.
-    type Fs: FileSystem;
+    type Fs: FileSystem<InodeBase = Inode>;
     /// What a request holds until it ends.
     type Private: ForeignOwnable + Send;
 
@@ -327,7 +331,7 @@ pub trait Operations: Sized + 'static {
 }
 
 /// The table of `O`.
-pub(super) const fn table<O: Operations>() -> *const bindings::netfs_request_ops {
+const fn table<O: Operations>() -> *const bindings::netfs_request_ops {
     &Vtable::<O>::TABLE
 }
 
@@ -411,20 +415,4 @@ impl<O: Operations> Vtable<O> {
             _p: PhantomData,
         });
     }
-}
-
-/// The address space operations of all regular files.
-pub(super) const fn address_space_table() -> *const bindings::address_space_operations {
-    const TABLE: bindings::address_space_operations = bindings::address_space_operations {
-        read_folio: Some(bindings::netfs_read_folio),
-        readahead: Some(bindings::netfs_readahead),
-        dirty_folio: Some(bindings::netfs_dirty_folio),
-        release_folio: Some(bindings::netfs_release_folio),
-        invalidate_folio: Some(bindings::netfs_invalidate_folio),
-        #[cfg(CONFIG_MIGRATION)]
-        migrate_folio: Some(bindings::filemap_migrate_folio),
-        // SAFETY: All members are nullable pointers.
-        ..unsafe { MaybeUninit::zeroed().assume_init() }
-    };
-    &TABLE
 }

@@ -3,6 +3,7 @@
 
 use super::{StatFs, SuperBlock};
 use crate::bindings;
+use crate::fs::inode::Base;
 use crate::fs::{inode, Dentry, FileSystem};
 use crate::wait::WaitTable;
 use core::marker::PhantomData;
@@ -121,10 +122,11 @@ impl<O: Operations> Vtable<O> {
         // freed; the order is that of `evict` in C when there is no `evict_inode`, after
         // the reads of netfs that still use the mapping have ended.
         unsafe {
-            if O::HAS_GIVE_UP_READS && bindings::netfs_has_outstanding_io(inode) {
-                O::give_up_reads(inode::Uncounted::from_raw(inode));
-            }
-            bindings::netfs_wait_for_outstanding_io(inode);
+            <O::Fs as FileSystem>::InodeBase::wait_for_io(inode, || {
+                if O::HAS_GIVE_UP_READS {
+                    O::give_up_reads(inode::Uncounted::from_raw(inode));
+                }
+            });
             bindings::truncate_inode_pages_final(&raw mut (*inode).i_data);
             if O::HAS_EVICT {
                 O::evict(inode::Uncounted::from_raw(inode));

@@ -21,6 +21,7 @@ use kernel::sync::SpinLock;
 use mount::{Mounted, Names};
 
 mod mount;
+mod plain;
 mod vfs;
 
 /// Inodes that are alive; all must be gone in the end.
@@ -82,6 +83,7 @@ impl FileSystem for TestFs {
     const NAME: &'static CStr = c"rust_test_fs";
     const FLAGS: Flags = Flags::ALLOW_IDMAP;
     type Super = Super;
+    type InodeBase = netfs::Inode;
     type Inode = Node;
     type Dentry = Lease;
     type Context = Mount;
@@ -126,15 +128,15 @@ fn get(sb: &SuperBlock<TestFs>, key: u64) -> Result<InodeRef<TestFs>> {
     };
     match key {
         THE_ROOT => new.init_dir::<InodeOps, DirOps>(0o755),
-        THE_FILE => new.init_regular::<InodeOps, FileOps, Data>(0o644),
+        THE_FILE => new.init_netfs::<InodeOps, FileOps, Data>(0o644),
         THE_LINK => new.init_symlink::<InodeOps>(0o777),
-        THE_BAD => new.init_regular::<InodeOps, FileOps, Data>(0o600),
+        THE_BAD => new.init_netfs::<InodeOps, FileOps, Data>(0o600),
         THE_PIPE => {
             assert!(matches!(new.init_special::<InodeOps>(0o100644, 0), Err(e) if e == EINVAL));
             new.init_special::<InodeOps>(inode::mode::FIFO | 0o600, 0)?;
         }
-        THE_ODD => new.init_regular::<InodeOps, OddOps, Data>(0o644),
-        NO_DIR => new.init_regular::<InodeOps, DirOps, Data>(0o644),
+        THE_ODD => new.init_netfs::<InodeOps, OddOps, Data>(0o644),
+        NO_DIR => new.init_netfs::<InodeOps, DirOps, Data>(0o644),
         // Dropping the new inode makes it a bad one.
         _ => return Err(ENOENT),
     }
@@ -375,7 +377,7 @@ impl file::Operations for FileOps {
         Ok(KBox::new(inode.size() as u32, GFP_KERNEL)?)
     }
 
-    fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
+    fn read_iter(file: &OpenFile<Self>, mut io: ReadIter<'_, TestFs>) -> Result<usize> {
         assert_eq!(i64::from(*file.data()), file.inode().size());
         if io.is_direct() {
             return io.direct::<Data>(file.inode());
@@ -396,7 +398,7 @@ impl file::Operations for OddOps {
         Ok(())
     }
 
-    fn read_iter(_file: &OpenFile<Self>, mut io: ReadIter<'_>) -> Result<usize> {
+    fn read_iter(_file: &OpenFile<Self>, mut io: ReadIter<'_, TestFs>) -> Result<usize> {
         match io.pos() {
             // More than was given, and than was asked for.
             0 => {
@@ -493,7 +495,7 @@ fn fill<R: ReadToken>(bad: bool, start: u64, mut dest: IovDest) {
     R::end(dest, if ok { Ok(()) } else { Err(EIO) });
 }
 
-fn registration() -> Result<Registration<TestFs>> {
+fn registration<T: FileSystem>() -> Result<Registration<T>> {
     // SAFETY: No module, so none is counted; the test waits for the end.
     static NO_MODULE: ThisModule = unsafe { ThisModule::from_ptr(ptr::null_mut()) };
     Registration::new(&NO_MODULE)
@@ -513,7 +515,7 @@ mod tests {
 
     #[test]
     fn a_life() -> Result {
-        let registration = registration()?;
+        let registration = registration::<TestFs>()?;
         {
             let mounted = Mounted::new(&registration, &options())?;
             let again = Mounted::new(&registration, &options())?;
@@ -554,7 +556,7 @@ mod tests {
 
     #[test]
     fn wrong_options() -> Result {
-        let registration = registration()?;
+        let registration = registration::<TestFs>()?;
         for wrong in [
             (c"colour", c"green"),
             (c"size", c"much"),
@@ -570,7 +572,7 @@ mod tests {
 
     #[test]
     fn references_hold_the_super_block() -> Result {
-        let registration = registration()?;
+        let registration = registration::<TestFs>()?;
         let handle = {
             let mounted = Mounted::new(&registration, &options())?;
             let sb = mounted.super_block();

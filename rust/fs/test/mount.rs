@@ -3,7 +3,8 @@
 
 use super::TestFs;
 use crate::bindings;
-use crate::fs::{Registration, SuperBlock};
+use crate::fs::{FileSystem, Registration, SuperBlock};
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::ffi::{c_int, c_uint};
@@ -11,13 +12,10 @@ use kernel::prelude::*;
 use kernel::str::CStr;
 
 /// A mount for a test.
-pub(in crate::fs) struct Mounted(*mut bindings::vfsmount);
+pub(in crate::fs) struct Mounted<T: FileSystem = TestFs>(*mut bindings::vfsmount, PhantomData<T>);
 
-impl Mounted {
-    pub(super) fn new(
-        registration: &Registration<TestFs>,
-        options: &[(&CStr, &CStr)],
-    ) -> Result<Self> {
+impl<T: FileSystem> Mounted<T> {
+    pub(super) fn new(registration: &Registration<T>, options: &[(&CStr, &CStr)]) -> Result<Self> {
         // SAFETY: The type is registered, the options are C strings.
         unsafe {
             let fc = from_err_ptr(bindings::fs_context_for_mount(
@@ -33,12 +31,12 @@ impl Mounted {
             });
             let mnt = result.and_then(|()| from_err_ptr(bindings::fc_mount(fc.cast())));
             bindings::put_fs_context(fc);
-            Ok(Mounted(mnt?))
+            Ok(Mounted(mnt?, PhantomData))
         }
     }
 
     /// The super block.
-    pub(super) fn super_block(&self) -> &SuperBlock<TestFs> {
+    pub(super) fn super_block(&self) -> &SuperBlock<T> {
         // SAFETY: The mount is ours, of our type, and holds its super block.
         unsafe { SuperBlock::from_raw((*self.0).mnt_sb) }
     }
@@ -85,7 +83,7 @@ impl Mounted {
     }
 }
 
-impl Drop for Mounted {
+impl<T: FileSystem> Drop for Mounted<T> {
     fn drop(&mut self) {
         // SAFETY: The mount is ours, and internal to the kernel.
         unsafe { bindings::kern_unmount(self.0) };

@@ -46,7 +46,7 @@ mod tests {
 
     /// Mounts, calls, unmounts, and looks that nothing is left.
     fn mounted(f: impl FnOnce(&Mounted) -> Result) -> Result {
-        let registration = registration()?;
+        let registration = registration::<TestFs>()?;
         let result = f(&Mounted::new(&registration, &options())?);
         drop(registration);
         assert_eq!((SUPERS.load(Relaxed), INODES.load(Relaxed)), (0, 0));
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn two_super_blocks() -> Result {
-        let registration = registration()?;
+        let registration = registration::<TestFs>()?;
         let one = Mounted::new(&registration, &options())?;
         let other = [
             (c"source", c"nowhere"),
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn nobody_looks_at_a_dead_super_block() -> Result {
-        let registration = registration()?;
+        let registration = registration::<TestFs>()?;
         let mounted = Mounted::new(&registration, &options())?;
         let handle = mounted.super_block().handle();
         let held = handle.get().ok_or(ENOENT)?;
