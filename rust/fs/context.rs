@@ -240,9 +240,12 @@ impl<C: Operations> Vtable<C> {
         unsafe { <KBox<C> as ForeignOwnable>::borrow_mut((*fc).fs_private) }
     }
 
+    /// Called by `put_fs_context`, in a task. May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `free`.
+    /// [`init_fs_context`] has set up `fc`. This is called once, after the last other operation on
+    /// it.
     unsafe extern "C" fn free(fc: *mut bindings::fs_context) {
         // SAFETY: The VFS calls it once, after all other operations.
         unsafe {
@@ -254,9 +257,13 @@ impl<C: Operations> Vtable<C> {
         }
     }
 
+    /// Called by `vfs_parse_fs_param`, for one parameter after the other: `uapi_mutex` is held, or
+    /// only the task knows the context. May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `parse_param`.
+    /// [`init_fs_context`] has set up `fc`, and nobody else uses it. `param` is valid during the
+    /// call; its key is a C string.
     unsafe extern "C" fn parse_param(
         fc: *mut bindings::fs_context,
         param: *mut bindings::fs_parameter,
@@ -289,9 +296,12 @@ impl<C: Operations> Vtable<C> {
         })
     }
 
+    /// Called by `vfs_get_tree`, as [`Self::parse_param`]; `root` is null. After success it owns
+    /// what was put there: a reference, an active reference to the super block, `s_umount`.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `get_tree`.
+    /// [`init_fs_context`] has set up `fc`, and nobody else uses it.
     unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
             // SAFETY: As in `parse_param`.
@@ -304,9 +314,12 @@ impl<C: Operations> Vtable<C> {
         })
     }
 
+    /// Called by `reconfigure_super`, as [`Self::parse_param`], with `s_umount` held for writing.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `reconfigure`.
+    /// [`init_fs_context`] has set up `fc`, for the super block of `root`, which it holds. Nobody
+    /// else uses it.
     unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
             // SAFETY: As in `parse_param`; the root is that of the super block to

@@ -52,9 +52,12 @@ impl Fault<'_> {
     }
 }
 
+/// Called by `mmap_region`, in a task, with `mmap_lock` held for writing. May sleep.
+///
 /// # Safety
 ///
-/// For the table of operations alone: the caller keeps what C asks of one of `mmap_prepare`.
+/// `desc` is valid during the call, and nobody else uses it. Its file is open, has the
+/// operations of `O`, and will be held by the area.
 pub(super) unsafe extern "C" fn mmap_prepare<O: Operations>(
     desc: *mut bindings::vm_area_desc,
 ) -> c_int {
@@ -96,9 +99,13 @@ impl<O: Operations> Vtable<O> {
         unsafe { OpenFile::from_raw((*(*vmf).__bindgen_anon_1.vma).vm_file) }
     }
 
+    /// Called by `__do_fault`, in a task, with `mmap_lock` held for reading or the lock of the
+    /// area. May sleep. What it returns says whether the lock was dropped meanwhile.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `fault`.
+    /// `vmf` is valid until this returns. Its area has the operations [`Vtable::TABLE`], and holds
+    /// the file as long as the lock is held.
     unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // The lock of the memory map may be dropped while the page is read, and with the map
         // the file may go.
@@ -117,9 +124,13 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// Called by `do_fault_around`, in an RCU section, with `mmap_lock` held for reading or the
+    /// lock of the area. Must not sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `map_pages`.
+    /// `vmf` is valid until this returns, and so is its area, which has the operations
+    /// [`Vtable::TABLE`] and holds the file.
     unsafe extern "C" fn map_pages(
         vmf: *mut bindings::vm_fault,
         start: c_ulong,

@@ -4,7 +4,7 @@
 //! What waits for a timer is on a list of its queue, so that it can be cancelled when the
 //! module goes. What is queued at once is not, and takes no lock: it is waited for.
 
-use super::{OwnedQueue, Shared};
+use super::queue::{OwnedQueue, Shared};
 use crate::bindings;
 use core::marker::PhantomData;
 use core::ptr;

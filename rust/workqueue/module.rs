@@ -1,49 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Modules that have work queues.
 
-use super::close_all;
+use super::delayed;
+use super::queue::{with_registry, Queues, Shared};
 use crate::bindings;
 use core::mem::ManuallyDrop;
 use core::ptr;
 use kernel::prelude::*;
-
-/// The right to make work queues for a module.
-///
-/// # Invariants
-///
-/// `close_all` is called for the module before it goes, or it never goes.
-#[derive(Clone, Copy)]
-pub struct Queues(*mut bindings::module);
-
-// SAFETY: The pointer is only compared, and looked at while the module is there.
-unsafe impl Send for Queues {}
-// SAFETY: As above.
-unsafe impl Sync for Queues {}
-
-impl Queues {
-    /// For the module of a queue that there is.
-    pub(super) fn of(module: *mut bindings::module) -> Self {
-        // INVARIANT: It was made for that queue.
-        Self(module)
-    }
-
-    pub(super) fn module(self) -> *mut bindings::module {
-        self.0
-    }
-}
-
-#[cfg(CONFIG_KUNIT = "y")]
-impl Queues {
-    /// For tests, which wait for what they have queued.
-    // INVARIANT: No module.
-    pub(crate) const TEST: Self = Self(ptr::null_mut());
-
-    /// For tests of the end of a module.
-    pub(super) fn of_test(module: *mut bindings::module) -> Self {
-        // INVARIANT: The test calls `close_all`.
-        Self(module)
-    }
-}
+use kernel::sync::atomic::{Acquire, Relaxed, Release};
+use kernel::sync::Arc;
+use kernel::types::Opaque;
 
 /// A module that has work queues.
 pub trait OwnsQueues: Sized + Sync + Send {
@@ -78,7 +44,7 @@ impl<M: OwnsQueues> ModuleQueues<M> {
     pub unsafe fn init(module: &'static ThisModule) -> Result<Self> {
         let raw = module.as_ptr().cast();
         // INVARIANT: By `drop`, which the caller guarantees, or here.
-        match M::init(module, Queues(raw)) {
+        match M::init(module, Queues::of(raw)) {
             Ok(inner) => Ok(Self {
                 inner: ManuallyDrop::new(inner),
                 module: raw,
@@ -96,6 +62,84 @@ impl<M: OwnsQueues> Drop for ModuleQueues<M> {
         // SAFETY: It is not used after this.
         unsafe { ManuallyDrop::drop(&mut self.inner) };
         close_all(self.module);
+    }
+}
+
+/// The module goes: cancels what is delayed on its queues, waits for what runs there, and
+/// lets nothing be queued any more. Sleeps.
+pub(super) fn close_all(module: *mut bindings::module) {
+    with_registry(|all| {
+        // SAFETY: The list is locked.
+        unsafe {
+            for_each(all, |shared| {
+                if (*shared).module == module {
+                    (*shared).closed.store(1, Release);
+                }
+            });
+        }
+    });
+    // An item that began before may have queued another one after the first round.
+    for round in [1, 2] {
+        while let Some(shared) = next_to_close(module, round) {
+            delayed::cancel_all(&shared);
+            // SAFETY: It is destroyed below only, once it was closed.
+            unsafe { bindings::__flush_workqueue(shared.wq.as_ptr()) };
+        }
+    }
+    while let Some(shared) = next_to_close(module, 3) {
+        with_registry(|_| {
+            // SAFETY: The list is locked; its reference is taken over.
+            unsafe {
+                bindings::list_del_init(shared.node.get());
+                drop(Arc::from_raw(Arc::as_ptr(&shared)));
+            }
+        });
+        if shared.orphaned.load(Acquire) != 0 {
+            // SAFETY: Nobody refers to it any more, and its items have run.
+            unsafe { bindings::destroy_workqueue(shared.wq.as_ptr()) };
+        } else {
+            pr_err!("a work queue outlives its module: not freed\n");
+        }
+    }
+}
+
+/// A closed queue of the module that has not been through this round, which it is now.
+fn next_to_close(module: *mut bindings::module, round: i32) -> Option<Arc<Shared>> {
+    let mut found: *const Shared = ptr::null();
+    with_registry(|all| {
+        // SAFETY: The list is locked, and owns what is on it.
+        unsafe {
+            for_each(all, |shared| {
+                let mine = (*shared).module == module && (*shared).closed.load(Relaxed) > 0;
+                if found.is_null() && mine && (*shared).closed.load(Relaxed) <= round {
+                    (*shared).closed.store(round + 1, Relaxed);
+                    found = shared;
+                }
+            });
+            // A reference of our own; that of the list stays.
+            (!found.is_null()).then(|| {
+                let listed = core::mem::ManuallyDrop::new(Arc::from_raw(found));
+                Arc::clone(&listed)
+            })
+        }
+    })
+}
+
+/// Calls `f` for each queue.
+///
+/// # Safety
+///
+/// `all` is the list of all queues, locked.
+unsafe fn for_each(all: *mut bindings::list_head, mut f: impl FnMut(*const Shared)) {
+    // SAFETY: As the caller says; what is on the list are the nodes of queues, which `f` does
+    // not take off.
+    unsafe {
+        let mut next = (*all).next;
+        while next != all {
+            let shared = kernel::container_of!(Opaque::cast_from(next), Shared, node);
+            next = (*next).next;
+            f(shared.cast());
+        }
     }
 }
 

@@ -94,9 +94,13 @@ impl<O: Operations> Vtable<O> {
         }
     };
 
+    /// Called by the VFS for a dentry that it has found. With `LOOKUP_RCU` it is RCU walk: in an RCU
+    /// section, must not sleep. Else it may; `i_rwsem` of `dir` may be held.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `d_revalidate`.
+    /// `dentry` is of the file system. The caller holds it and `dir`, or, in RCU walk, is in an RCU
+    /// section that began before they could be freed. `name` does not change during the call.
     unsafe extern "C" fn d_revalidate(
         dir: *mut bindings::inode,
         name: *const bindings::qstr,
@@ -134,27 +138,37 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// Called by `dput` for the last reference, with `d_lock` held. Must not sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `d_delete`.
+    /// `dentry` is of the file system, hashed or not, and locked: neither name, parent nor inode
+    /// changes, and it holds the last two.
     unsafe extern "C" fn d_delete(dentry: *const bindings::dentry) -> c_int {
         // SAFETY: The VFS has locked the dentry, so its parent does not change.
         let dentry = unsafe { Uncounted::from_raw(dentry.cast_mut()) };
         O::delete(dentry, dentry.parent_uncounted()).into()
     }
 
+    /// Called by `__dentry_kill`, with `d_lock` held, and `i_lock` if it has an inode. Must not
+    /// sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `d_prune`.
+    /// As for [`Self::d_delete`]; nobody has a reference any more.
     unsafe extern "C" fn d_prune(dentry: *mut bindings::dentry) {
         // SAFETY: The VFS has locked the dentry, so its parent does not change.
         let dentry = unsafe { Uncounted::from_raw(dentry) };
         O::prune(dentry, dentry.parent_uncounted());
     }
 
+    /// Called by `__d_alloc`, in a task: for a root, for a lookup, which holds `i_rwsem` of the
+    /// directory, or for an alias. May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `d_init`.
+    /// `dentry` is new, of a super block of the file system, and nobody else has it. If this fails
+    /// it is freed, without `d_release`.
     unsafe extern "C" fn d_init(dentry: *mut bindings::dentry) -> c_int {
         let memory = KBox::<Memory<O::Fs>>::new_uninit(GFP_KERNEL);
         let Ok(mut memory) = memory else {
@@ -177,9 +191,13 @@ impl<O: Operations> Vtable<O> {
         0
     }
 
+    /// Called by `__dentry_kill`. No lock is held; may sleep. The dentry is out of the tree and has no
+    /// inode any more.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `d_release`.
+    /// `d_init` was called for `dentry`, successfully. This is called once, when nobody has a
+    /// reference; RCU walk may still look at it until a grace period has passed.
     unsafe extern "C" fn d_release(dentry: *mut bindings::dentry) {
         // SAFETY: The VFS calls it once; `d_init` has set `d_fsdata`. RCU walk may still
         // look at the data, so it is freed after a grace period; the module waits for
@@ -193,9 +211,12 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// An RCU callback, so in softirq: must not sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `free_data`.
+    /// `rcu` was given to `call_rcu` by [`Self::d_release`], once, and a grace period has passed:
+    /// nobody looks at the data.
     unsafe extern "C" fn free_data(rcu: *mut bindings::callback_head) {
         let memory: *mut Memory<O::Fs> = rcu.cast();
         // SAFETY: `rcu` is the first member of memory that `d_init` has made from a box,

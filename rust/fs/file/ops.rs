@@ -122,9 +122,13 @@ impl<O: Operations> Vtable<O> {
         }
     };
 
+    /// Called by the VFS (`do_dentry_open`) once for each open file, by the task that opens it.
+    /// No lock is held; may sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `open`.
+    /// `file` is new, has these operations and the path and mode that it will have, and nobody
+    /// else has it. `inode` is that of its dentry, which it holds.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
             // SAFETY: The VFS holds the inode and opens the file, alone.
@@ -145,9 +149,12 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// Called by the VFS (`__fput`) in a task of its own choice. No lock is held; may sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `release`.
+    /// `file` was opened by [`Self::open`], successfully. This is called once, after the last
+    /// other operation on it has returned. The file still holds its dentry, and so `inode`.
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: The VFS calls it once, after a successful `open`, when nobody uses the
         // file any more.
@@ -158,9 +165,11 @@ impl<O: Operations> Vtable<O> {
         0
     }
 
+    /// Called by the VFS; `f_pos_lock` is held or not. May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `llseek`.
+    /// `file` is open, has these operations, and is held by the caller.
     unsafe extern "C" fn llseek(
         file: *mut bindings::file,
         offset: bindings::loff_t,
@@ -173,9 +182,15 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// Called by the VFS, by splice and io_uring, in a task. No lock is held; may sleep unless
+    /// `IOCB_NOWAIT` is set.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `read_iter`.
+    /// `iocb` and what it points to, `ki_filp` among it, are valid until this returns with
+    /// something else than `EIOCBQUEUED`, or until `ki_complete` is called, and so is what `iter`
+    /// describes; `iter` itself is valid until this returns. Nobody else uses either. The file
+    /// is open, has these operations and is held by the caller.
     unsafe extern "C" fn read_iter(
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -193,9 +208,13 @@ impl<O: Operations> Vtable<O> {
         outcome.answer(O::read_iter(file, io))
     }
 
+    /// Called by the VFS in a task, with the lock of the pipe held where the caller has one. May
+    /// sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `splice_read`.
+    /// `file` is open, has these operations and is held by the caller. `pos` and `pipe` are
+    /// valid during the call, and nobody else uses them.
     unsafe extern "C" fn splice_read(
         file: *mut bindings::file,
         pos: *mut bindings::loff_t,
@@ -218,9 +237,13 @@ impl<O: Operations> Vtable<O> {
         outcome.answer(O::splice_read(file, io))
     }
 
+    /// Called by `iterate_dir`, in a task. `i_rwsem` of the inode is held, at least shared, and the
+    /// inode was not removed before (`IS_DEADDIR`). May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `iterate_shared`.
+    /// `file` is open, has these operations, and is held by the caller. `ctx` is valid during the
+    /// call, with an `actor`, and nobody else uses it. `i_rwsem` is held until this returns.
     unsafe extern "C" fn iterate_shared(
         file: *mut bindings::file,
         ctx: *mut bindings::dir_context,

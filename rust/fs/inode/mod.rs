@@ -423,9 +423,13 @@ impl<T: FileSystem> Drop for InodeRef<T> {
     }
 }
 
+/// Called by `find_inode` in an RCU section, or with a spin lock of the inode hash held. Must not
+/// sleep. The inode may be new, or be evicted now.
+///
 /// # Safety
 ///
-/// For the table of operations alone: the caller keeps what C asks of one of `test`.
+/// `inode` is hashed, so its key is set, of a super block of `T`, and is not freed during the
+/// call. `key` is the one that the caller of `iget5_locked` or `ilookup5` gave.
 unsafe extern "C" fn test<T: FileSystem>(inode: *mut bindings::inode, key: *mut c_void) -> c_int {
     // SAFETY: The VFS calls it, with a lock or in an RCU section, for hashed inodes of our
     // super block: their key is set. The data is the key that is looked for.
@@ -435,9 +439,13 @@ unsafe extern "C" fn test<T: FileSystem>(inode: *mut bindings::inode, key: *mut 
     }
 }
 
+/// Called by `inode_insert5` with a spin lock of the inode hash held, before the inode is hashed.
+/// Must not sleep.
+///
 /// # Safety
 ///
-/// For the table of operations alone: the caller keeps what C asks of one of `set`.
+/// `inode` comes from [`alloc`], and nobody else has it. `key` is the one that the caller of
+/// `iget5_locked` gave.
 unsafe extern "C" fn set<T: FileSystem>(inode: *mut bindings::inode, key: *mut c_void) -> c_int {
     // SAFETY: The VFS calls it for a new inode that nobody else sees yet. The data is the
     // key that was looked for.
@@ -450,9 +458,12 @@ unsafe extern "C" fn set<T: FileSystem>(inode: *mut bindings::inode, key: *mut c
     0
 }
 
+/// Called by `find_inode_nowait` with the spin lock of the inode hash held. Must not sleep.
+///
 /// # Safety
 ///
-/// For [`SuperBlock::find_inode_now`] alone: the caller keeps what C asks of one of `match`.
+/// `inode` is hashed, so its key is set, of a super block of `T`, and is not freed during the
+/// call. `key` is the one that the caller gave.
 unsafe extern "C" fn grab<T: FileSystem>(
     inode: *mut bindings::inode,
     _hash: u64,

@@ -149,9 +149,15 @@ impl<O: Operations> Vtable<O> {
         }
     };
 
+    /// Called by the VFS for a name that is not in the dentry cache. `i_rwsem` of `dir` is held, at
+    /// least shared. May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `lookup`.
+    /// `dir` is a directory of the file system with these operations, and is held by the caller.
+    /// `dentry` is a negative child of it, not hashed, held by the caller; nobody else looks up
+    /// the name, and neither name nor parent changes before it is hashed or this returns. The
+    /// caller takes over the reference that comes with another dentry that is returned.
     unsafe extern "C" fn lookup(
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
@@ -166,9 +172,13 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// Called by the VFS. `i_rwsem` is held or not. With `MAY_NOT_BLOCK` it is RCU walk: in an RCU
+    /// section, must not sleep. Else it may.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `permission`.
+    /// `inode` has these operations. The caller holds it, or, in RCU walk, is in an RCU section
+    /// that began before it could be freed. `idmap` is valid during the call.
     unsafe extern "C" fn permission(
         idmap: *mut bindings::mnt_idmap,
         inode: *mut bindings::inode,
@@ -194,9 +204,13 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// Called by `vfs_getattr_nosec`, in a task. No lock of the inode is held; may sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `getattr`.
+    /// The caller holds `path`, whose dentry is positive and stays so, of an inode with these
+    /// operations. `stat` is initialised, and nobody else uses it; `idmap` is that of the mount.
+    /// All are valid during the call.
     unsafe extern "C" fn getattr(
         idmap: *mut bindings::mnt_idmap,
         path: *const bindings::path,
@@ -220,9 +234,14 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// Called by the VFS. With no dentry it is RCU walk: in an RCU section, must not sleep. Else it
+    /// may; no lock is held.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `get_link`.
+    /// `inode` has these operations. If `dentry` is not null, the caller holds both, and uses the
+    /// string no longer than that. Else it uses inode and string in an RCU section that began
+    /// before the inode could be freed.
     unsafe extern "C" fn get_link(
         dentry: *mut bindings::dentry,
         inode: *mut bindings::inode,

@@ -355,9 +355,14 @@ impl<O: Operations> Vtable<O> {
         ..unsafe { MaybeUninit::zeroed().assume_init() }
     };
 
+    /// Called by `netfs_alloc_request` in the task that reads, which holds the file or has locked
+    /// folios of the inode: so that is not evicted, although it does not count the request yet. May
+    /// sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `init_request`.
+    /// `rreq` is new, for an inode with these operations, and nobody else uses it. It is valid
+    /// during the call.
     unsafe extern "C" fn init_request(
         rreq: *mut bindings::netfs_io_request,
         _file: *mut bindings::file,
@@ -375,17 +380,25 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// Called by netfs, in a work item or in the task that read, before the inode is told that the
+    /// request is gone. May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `free_request`.
+    /// [`Self::init_request`] was called for `rreq`, successfully. This is called once, after the
+    /// last subrequest has ended.
     unsafe extern "C" fn free_request(rreq: *mut bindings::netfs_io_request) {
         // SAFETY: netfs calls it once, for a request whose `init_request` has succeeded.
         drop(unsafe { O::Private::from_foreign((*rreq).netfs_priv) });
     }
 
+    /// Called by netfs in the task that reads, or in a work item that tries again, before
+    /// [`Self::issue_read`]. May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `prepare_read`.
+    /// `subreq` and its request, which is for an inode with these operations, are valid during the
+    /// call, and nobody else uses the former. The inode counts the request, so it is not evicted.
     unsafe extern "C" fn prepare_read(subreq: *mut bindings::netfs_io_subrequest) -> c_int {
         // SAFETY: netfs gives a valid subrequest that it works on alone, of a request for
         // one of our inodes.
@@ -402,9 +415,14 @@ impl<O: Operations> Vtable<O> {
         0
     }
 
+    /// Called by netfs as [`Self::prepare_read`]. May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `issue_read`.
+    /// `subreq` is in progress, of a request for an inode with these operations. It is valid, and
+    /// its memory is nobody else's, until `netfs_read_subreq_terminated` is called for it, once,
+    /// in any context; that puts the reference that comes with it. The inode counts the request,
+    /// so it is not evicted before.
     unsafe extern "C" fn issue_read(subreq: *mut bindings::netfs_io_subrequest) {
         // SAFETY: netfs gives a valid subrequest.
         let raw = unsafe { NonNull::new_unchecked(subreq) };

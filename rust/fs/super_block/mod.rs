@@ -529,9 +529,12 @@ pub(super) fn sget<T: FileSystem>(
         same: fn(&T::Super, &T::Super) -> bool,
     }
 
+    /// Called by `sget_fc`, with the spin lock of all super blocks held. Must not sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `test`.
+    /// `fc` is that of the call, with our proposal. `sb` is of the same type and not dead
+    /// (`SB_DEAD`), so [`kill_sb`] has not freed its data.
     unsafe extern "C" fn test<T: FileSystem>(
         sb: *mut bindings::super_block,
         fc: *mut kernel::bindings::fs_context,
@@ -548,9 +551,11 @@ pub(super) fn sget<T: FileSystem>(
         }
     }
 
+    /// Called by `sget_fc` as [`test`], for a new super block before others see it.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `set`.
+    /// `fc` is that of the call, with our proposal. `sb` is of its type, and nobody else has it.
     unsafe extern "C" fn set<T: FileSystem>(
         sb: *mut bindings::super_block,
         fc: *mut kernel::bindings::fs_context,

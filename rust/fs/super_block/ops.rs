@@ -114,9 +114,14 @@ impl<O: Operations> Vtable<O> {
         ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
     };
 
+    /// Called by `evict`: by the last `iput`, in memory reclaim (kswapd, or any task that allocates
+    /// with `__GFP_FS`), or when the super block is killed. No spin lock is held; may sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `evict_inode`.
+    /// `inode` is of the file system and has `I_FREEING`: it has no references and gets none, no
+    /// dentry has it, and no write-back of it runs. This is called once. Who looks for its key
+    /// waits for the end; only RCU walk still looks at it. The super block lives.
     unsafe extern "C" fn evict_inode(inode: *mut bindings::inode) {
         // SAFETY: The VFS calls it once, for an inode of this file system that is being
         // freed; the order is that of `evict` in C when there is no `evict_inode`, after
@@ -135,26 +140,35 @@ impl<O: Operations> Vtable<O> {
         }
     }
 
+    /// Called by `iput_final` for the last reference, with `i_lock` held. Must not sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `drop_inode`.
+    /// `inode` is of the file system, and is not evicted meanwhile.
     unsafe extern "C" fn drop_inode(inode: *mut bindings::inode) -> c_int {
         // SAFETY: The VFS calls it for an inode of this file system.
         let inode = unsafe { inode::Uncounted::from_raw(inode) };
         O::drop_inode(inode).into()
     }
 
+    /// Called by `generic_shutdown_super`, if there is a root, with `s_umount` held for writing. May
+    /// sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `put_super`.
+    /// `sb` is of the file system; no dentry and no inode of it is left, and its data is there.
     unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
         // SAFETY: The VFS calls it from `kill_anon_super`, before the data is freed.
         O::put_super(unsafe { SuperBlock::<O::Fs>::from_raw(sb) }.data());
     }
 
+    /// Called by the VFS in a task, for a path that is held, or, for ustat(2), for the root, with
+    /// `s_umount` held for reading. May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `statfs`.
+    /// `dentry` is of the file system and held by the caller. `buf` is zeroed, and nobody else uses
+    /// it during the call.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
         buf: *mut kernel::bindings::kstatfs,
@@ -167,9 +181,13 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// Called by the VFS for `/proc/mounts` and statmount(2), with `namespace_sem` held for reading.
+    /// May sleep.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `show_options`.
+    /// `seq` is valid during the call, and nobody else uses it. `root` is the root of a mount of
+    /// the file system, which is held.
     unsafe extern "C" fn show_options(
         seq: *mut bindings::seq_file,
         root: *mut bindings::dentry,
@@ -182,9 +200,12 @@ impl<O: Operations> Vtable<O> {
         })
     }
 
+    /// Called by `do_umount` with `MNT_FORCE`, in a task. No lock is held; may sleep. Others use the
+    /// mount meanwhile.
+    ///
     /// # Safety
     ///
-    /// For the table of operations alone: the caller keeps what C asks of one of `umount_begin`.
+    /// `sb` is of the file system; the caller holds a mount of it.
     unsafe extern "C" fn umount_begin(sb: *mut bindings::super_block) {
         // SAFETY: The VFS holds the super block.
         O::umount_begin(unsafe { SuperBlock::from_raw(sb) });
