@@ -143,7 +143,9 @@ struct Hooks {
     state_change: Callback,
 }
 
-/// A connected or connecting TCP socket. Dropping it sleeps.
+/// A connected or connecting TCP socket. Dropping it sleeps, and aborts the connection: the
+/// peer gets a reset, not what it has not received yet. So nothing is left of it that would
+/// hold the namespace while the peer cannot be reached.
 ///
 /// # Invariants
 ///
@@ -261,10 +263,12 @@ impl Socket {
             callbacks,
             _net: net.clone(),
         };
-        // SAFETY: The socket is live and nobody else knows it yet. Its timers may
-        // outlive its release, so from here on it counts as a user of the namespace.
+        // SAFETY: The socket is live and nobody else knows it yet. From here on it counts as a
+        // user of the namespace, since what is left of it may outlive its release. That is not
+        // for long: it does not linger.
         unsafe {
             bindings::sk_net_refcnt_upgrade(this.sk());
+            bindings::sock_no_linger(this.sk());
             bindings::sock_prepare_for_reclaim(this.sk());
             if nodelay {
                 bindings::tcp_sock_set_nodelay(this.sk());
@@ -433,17 +437,6 @@ impl Socket {
         to_result(ret.min(0))?;
         raw.get().ok_or(errno::eafnosupport())
     }
-
-    /// Ends both directions; a blocked peer notices at once.
-    pub fn shutdown(&self) {
-        // SAFETY: The socket is live.
-        unsafe {
-            bindings::kernel_sock_shutdown(
-                self.sock.as_ptr(),
-                bindings::sock_shutdown_cmd_SHUT_RDWR,
-            );
-        }
-    }
 }
 
 impl Drop for Socket {
@@ -453,7 +446,6 @@ impl Drop for Socket {
         // hooks; it ends before sock_release() gets the socket's own lock, in which
         // the stack calls them.
         self.swap_hooks(ptr::null_mut());
-        self.shutdown();
         // SAFETY: By the invariants only we release it.
         unsafe { bindings::sock_release(self.sock.as_ptr()) }
     }

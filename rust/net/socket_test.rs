@@ -270,6 +270,40 @@ mod tests {
     }
 
     #[test]
+    fn nothing_lingers() -> Result {
+        let (events, sock, peer) = pair()?;
+        // More than the peer's side takes, so that something is not sent when it ends.
+        let block = KVVec::from_elem(7u8, 64 << 10, GFP_KERNEL)?;
+        let mut sent = 0;
+        for _ in 0..1000 {
+            match sock.send(&[&block], false) {
+                Ok(n) => sent += n,
+                Err(e) if e == EAGAIN => {
+                    let room = || events.writable.xchg(0, Full) != 0;
+                    if events.wait_for(time::msecs(200), room).is_err() {
+                        break;
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        drop(sock);
+        // The peer is told at once, and not by an end after all of it.
+        let mut buf = KVVec::from_elem(0u8, 64 << 10, GFP_KERNEL)?;
+        let mut received = 0;
+        let end = loop {
+            match peer.call(&mut buf, false) {
+                Ok(0) => break Ok(()),
+                Ok(n) => received += n,
+                Err(e) => break Err(e),
+            }
+        };
+        assert!(matches!(end, Err(e) if e.to_errno() == -104));
+        assert!(received < sent);
+        Ok(())
+    }
+
+    #[test]
     fn refused() -> Result {
         let (listener, addr) = Peer::listen()?;
         drop(listener);

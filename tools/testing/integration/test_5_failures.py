@@ -7,6 +7,7 @@ import time
 
 from lab import SLOW
 from run import M
+from test_1_options import NEW
 
 READER = f"""exec python3 -c '
 import hashlib, json, os, random, sys, time
@@ -261,3 +262,41 @@ def test_umount_force_with_waiters(t):
     t.umount_all()
     t.mount()
     t.umount()
+
+
+def test_deleted_namespace(t):
+    """A network namespace whose link is down and that is deleted is gone soon after umount -f:
+    its interface, the guest's own, is back."""
+    if t.run("test -e /proc/self/ns/net").status:
+        t.skip("the kernel has no network namespaces")
+    t.umount_all()
+    at = "/mnt/deleted"
+    # "ip netns exec" would give the mount a mount namespace of its own.
+    inside = "nsenter --net=/run/netns/gone"
+    config = f"ip addr add {t.g.address}/24 dev eth0 && ip link set eth0 up"
+
+    def is_back():
+        return t.run("ip link show eth0").status == 0
+    t.ok(f"mkdir -p {at} && ip netns add gone && ip link set eth0 netns gone")
+    try:
+        t.ok(f"{inside} sh -c 'ip link set lo up && {config}' && "
+             f"{inside} mount -i -t ceph \"{NEW}\" {at} -o \"{t.options()},noshare\"", 90)
+        t.ok(f"cat {at}/sizes/4194304 >/dev/null", 60)
+        t.check(not is_back(), "the mount is in the wrong namespace")
+        t.ok(f"{inside} ip link set eth0 down; echo 3 >/proc/sys/vm/drop_caches")
+        # So that there is something which could not be sent, on each connection.
+        jobs = [t.g.spawn(f"exec {command}") for command in (
+            f"cat {at}/sizes/4194304", f"stat {at}/tree/d3/f1", f"df {at}")]
+        time.sleep(2)
+        t.ok("ip netns del gone")
+        t.ok(f"umount -f {at}; for j in $(seq 20); do mountpoint -q {at} || break; umount {at}; sleep 0.2; done; "
+             f"! mountpoint -q {at}", 60)
+        t.wait("the namespace is gone", is_back, 10, SLOW)
+        for job in jobs:
+            job.wait(20)
+    finally:
+        t.run("ip netns del gone 2>/dev/null; true")
+        t.wait("the interface is back", is_back, 600)
+        t.ok(config)
+    t.mount()
+    t.ok(f"cat {M}/sizes/4194304 >/dev/null", 60)
