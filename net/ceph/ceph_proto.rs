@@ -74,6 +74,10 @@ pub mod wire {
 pub mod machine {
     #[path = "../machine/auth.rs"]
     pub mod auth;
+    #[path = "../machine/fault.rs"]
+    pub mod fault;
+    #[path = "../machine/framer.rs"]
+    pub mod framer;
     #[path = "../machine/hunt.rs"]
     pub mod hunt;
     #[path = "../machine/msgr2.rs"]

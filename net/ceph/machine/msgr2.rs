@@ -39,19 +39,23 @@
 //!
 //! What happens before a session is open is in `msgr2_handshake.rs`.
 //!
+//! From the first packet to an open session there is a time limit ([`handshake_limit_ms`]),
+//! whatever the peer sends meanwhile.
+//!
 //! Bytes to send gather in [`Machine::take_output`]. Segments of messages go past
 //! the machine in that direction, diverted data in the other.
 use kernel::prelude::*;
 
-pub use super::msgr2_reader::{Began, Body, Fault, Segments, MSGR1};
+use super::framer::Framer;
+pub use super::msgr2_reader::{Began, Body, Fault, Segments, LONG_MESSAGE, MSGR1};
 use super::msgr2_reader::{Item, Reader};
 use crate::wire::decode::Decoder;
 use crate::wire::encode::Encoder;
 use crate::wire::msgr2::{
-    banner, control_frame, keepalive, message_head, AuthBadMethod, Crypto, FrameHead, MessageHead,
-    Tag, FEATURE_REVISION_1, SIGNATURE_LEN,
+    banner, keepalive, AuthBadMethod, Crypto, FrameHead, MessageHead, Tag, EPILOGUE_LEN,
+    FEATURE_REVISION_1, SIGNATURE_LEN,
 };
-use crate::wire::types::{EntityAddr, EntityName, Timespec};
+use crate::wire::types::{EntityAddr, EntityName, EntityType, Timespec};
 
 #[path = "../machine/msgr2_handshake.rs"]
 mod handshake;
@@ -113,8 +117,8 @@ pub enum Action {
         /// The server's position; 0 for a new session.
         received: u64,
     },
-    /// A message with data begins, of which [`Machine::head`] tells; answer with
-    /// [`Machine::body`]. (Others are collected.)
+    /// A message with data begins, or one that is longer than [`LONG_MESSAGE`], of which
+    /// [`Machine::head`] tells; answer with [`Machine::body`]. (Others are collected.)
     Head,
     /// The message whose head came last is complete; see [`Machine::take_segments`].
     /// Messages up to `ack_seq` of its head have arrived at the server.
@@ -151,13 +155,29 @@ const ACK_AFTER: u64 = 8;
 /// needs a few KiB.
 const TRANSCRIPT_MAX: usize = 1 << 20;
 
+/// How long it may take from the first packet to an open session, in milliseconds. A monitor
+/// that is slow is not waited for: there are others. An OSD or MDS is the only one that can
+/// answer, and may be busy.
+pub fn handshake_limit_ms(kind: EntityType) -> u64 {
+    match kind {
+        EntityType::MON => 30_000,
+        _ => 60_000,
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Machine {
     state: State,
+    /// When the handshake is to be over, in milliseconds of the caller's clock.
+    deadline: Option<u64>,
     peer: EntityName,
     peer_addr: EntityAddr,
     reader: Reader,
+    /// Of what is sent; that of what is received is the reader's.
+    framer: Framer,
+    /// The mode that AUTH_DONE chose.
+    con_mode: u32,
     session: Session,
     /// The message being received counts when it is complete: `None` for one that
     /// came before.
@@ -179,9 +199,12 @@ impl Machine {
     pub fn new(peer: EntityName, peer_addr: EntityAddr, verify_data: bool) -> Self {
         Self {
             state: State::Closed,
+            deadline: None,
             peer,
             peer_addr,
             reader: Reader::new(verify_data),
+            framer: Framer::Crc,
+            con_mode: 0,
             session: Session::default(),
             receiving: None,
             required: 0,
@@ -194,13 +217,33 @@ impl Machine {
         }
     }
 
+    /// A socket is about to be connected, at this time in milliseconds. Returns by when the
+    /// session must be open; see [`Self::check_deadline`].
+    pub fn connecting(&mut self, now: u64) -> u64 {
+        let deadline = now.saturating_add(handshake_limit_ms(self.peer.kind));
+        self.deadline = Some(deadline);
+        deadline
+    }
+
+    /// To be called again and again until the session is open.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if that takes too long: close the socket.
+    pub fn check_deadline(&self, now: u64) -> Result<(), Fault> {
+        match self.deadline {
+            Some(deadline) if deadline <= now => Err(Fault::timeout("handshake timed out")),
+            _ => Ok(()),
+        }
+    }
+
     /// The socket is connected.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub fn connected(&mut self) -> Result {
-        self.fault();
+        self.restart();
         if self.session.server_cookie != 0 {
             self.session.connect_seq = self.session.connect_seq.wrapping_add(1);
         }
@@ -211,8 +254,14 @@ impl Machine {
 
     /// The socket is gone. Unless the session was lossy, it can be taken up again.
     pub fn fault(&mut self) {
+        self.deadline = None;
+        self.restart();
+    }
+
+    fn restart(&mut self) {
         self.state = State::Closed;
         self.reader = Reader::new(self.verify_data);
+        self.framer = Framer::Crc;
         self.receiving = None;
         self.missing_features = 0;
         self.output.clear();
@@ -220,8 +269,8 @@ impl Machine {
         self.transcript_out = KVVec::new();
     }
 
-    /// Takes bytes up to the next thing that the caller must do. Returns how many
-    /// it took, and what to do. Call it again, also without new bytes, until it
+    /// Takes bytes up to the next thing that the caller must do. What it takes may be
+    /// changed. Returns how many it took, and what to do. Call it again, also without new bytes, until it
     /// takes none and asks for nothing.
     ///
     /// # Errors
@@ -230,16 +279,17 @@ impl Machine {
     pub fn feed(
         &mut self,
         crypto: &impl Crypto,
-        input: &[u8],
+        input: &mut [u8],
     ) -> Result<(usize, Option<Action>), Fault> {
         let mut taken = 0usize;
         loop {
             if self.awaits_caller() {
                 return Ok((taken, None));
             }
-            let rest = input.get(taken..).unwrap_or_default();
+            let rest = input.get_mut(taken..).unwrap_or_default();
             let (used, item) = self.reader.feed(crypto, rest)?;
             if !matches!(self.state, State::Open) {
+                // No frame before the signatures is encrypted, so this is what was sent.
                 let bytes = rest.get(..used).unwrap_or_default();
                 if self.transcript_in.len() > TRANSCRIPT_MAX {
                     return Err(Fault::protocol("protocol error, endless handshake"));
@@ -402,10 +452,23 @@ impl Machine {
             ack_seq: self.session.in_seq,
             ..head
         };
-        message_head(crypto, &head, lens, out);
+        self.framer.seal_head(crypto, &head, lens, out);
         self.session.out_seq = self.session.out_seq.max(seq);
         self.session.acked_seq = self.session.in_seq;
         Ok(seq)
+    }
+
+    /// What goes behind the segments of the message of [`Self::message`], given the checksum
+    /// of its data, if it has any.
+    #[inline]
+    pub fn message_tail(
+        &mut self,
+        crypto: &impl Crypto,
+        front: &[u8],
+        middle: &[u8],
+        data: Option<u32>,
+    ) -> Option<[u8; EPILOGUE_LEN]> {
+        self.framer.seal_tail(crypto, front, middle, data)
     }
 
     /// Whether it is time to acknowledge messages by a frame of its own. The server keeps
@@ -504,7 +567,7 @@ impl Machine {
         tag: Tag,
         body: impl FnOnce(&mut Encoder) -> Result,
     ) -> Result {
-        let frame = control_frame(crypto, tag, body)?;
+        let frame = self.framer.seal_control(crypto, tag, body)?;
         self.send(&frame)
     }
 
@@ -545,8 +608,7 @@ impl Machine {
         let seq = self.reader.head().0.seq;
         if seq == next {
             self.receiving = Some(seq);
-            let (_, [.., data]) = self.reader.head();
-            if data > 0 {
+            if self.reader.is_asked_for() {
                 return Ok(Some(Action::Head));
             }
             self.reader.body(Body::Collect);

@@ -3,7 +3,7 @@
 //! idents, or to taking up a session again.
 use kernel::prelude::*;
 
-use super::{Action, Fault, Machine, Session, State};
+use super::{Action, Fault, Framer, Machine, Session, State};
 use crate::errno::{eaddrnotavail, eprotonosupport};
 use crate::wire::decode::Decoder;
 use crate::wire::msgr2::{
@@ -60,12 +60,12 @@ impl Machine {
     }
 
     /// Answers [`Action::AuthDone`]; `key` signs the handshake, and is empty if the
-    /// method has no keys.
+    /// method has no keys. From here on, frames are protected as the mode of AUTH_DONE says.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
-    pub fn auth_done(&mut self, crypto: &impl Crypto, key: &[u8]) -> Result {
+    /// `EPROTONOSUPPORT` if that mode is not known, `ENOMEM`.
+    pub fn auth_done(&mut self, crypto: &impl Crypto, key: &[u8]) -> Result<(), Fault> {
         if self.state != State::AuthDone {
             return Ok(());
         }
@@ -75,6 +75,9 @@ impl Machine {
             ours = crypto.hmac_sha256(key, &[&self.transcript_in])?;
             self.expected_signature = crypto.hmac_sha256(key, &[&self.transcript_out])?;
         }
+        let (incoming, outgoing) = Framer::of_mode(self.con_mode)?;
+        self.reader.set_framer(incoming);
+        self.framer = outgoing;
         self.control(crypto, Tag::AuthSignature, |e| e.bytes(&ours).map(|_| ()))?;
         self.state = State::Signature;
         Ok(())
@@ -176,6 +179,7 @@ impl Machine {
             (State::Auth, Tag::AuthDone) => {
                 let done = AuthDone::decode(d)?;
                 self.state = State::AuthDone;
+                self.con_mode = done.con_mode;
                 Ok(Some(Action::AuthDone {
                     global_id: done.global_id,
                     con_mode: done.con_mode,
@@ -243,6 +247,7 @@ impl Machine {
 
     fn opened(&mut self) {
         self.session.established = true;
+        self.deadline = None;
         self.transcript_in = KVVec::new();
         self.transcript_out = KVVec::new();
     }
@@ -314,7 +319,11 @@ mod tests {
         let (kind, num) = (EntityType::OSD, 3);
         let mut client = Machine::new(EntityName { kind, num }, EntityAddr::BLANK, true);
         client.connected()?;
-        let feed = |client: &mut Machine, bytes: &[u8]| client.feed(&Nothing, bytes);
+        let feed = |client: &mut Machine, bytes: &[u8]| {
+            let mut copy = KVVec::new();
+            copy.extend_from_slice(bytes, GFP_KERNEL)?;
+            client.feed(&Nothing, &mut copy)
+        };
         assert!(feed(&mut client, &banner(FEATURE_REVISION_1, 0)?).is_ok());
         let hello = Hello {
             entity: kind,

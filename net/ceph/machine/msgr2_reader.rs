@@ -14,71 +14,23 @@
 //!                      Front -> Middle -> Data -> Epilogue -----+
 //! ```
 //!
+//! What protects the frames is up to the [`Framer`]: how long each block is on the wire, and
+//! whether it is what the peer sent. It opens blocks where they lie, in memory of ours.
+//!
 //! Buffers grow as bytes arrive, so a length that lies costs its sender as much
 //! as it costs us.
-use core::fmt;
 use kernel::prelude::*;
 
-use crate::errno::{ebadmsg, eproto};
+pub use super::fault::Fault;
+pub use super::framer::{segment_crcs, Segments};
+use super::framer::{Data, Framer};
 use crate::wire::decode::Decoder;
 use crate::wire::msgr2::{
-    Crypto, Epilogue, FrameHead, MessageHead, Preamble, Tag, BANNER, BANNER_PAYLOAD_MAX,
-    BANNER_PREFIX_LEN, BANNER_V1, CRC_LEN, CRC_SEED, EPILOGUE_LEN, MESSAGE_HEAD_LEN, PREAMBLE_LEN,
+    Crypto, FrameHead, MessageHead, Tag, BANNER, BANNER_PAYLOAD_MAX, BANNER_PREFIX_LEN, BANNER_V1,
+    CRC_SEED, MESSAGE_HEAD_LEN,
 };
-use crate::wire::segment::Segment;
-
-/// Why a connection cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Its errno.
-    pub error: Error,
-    /// For the log.
-    pub why: &'static str,
-}
-
 /// Why a [`Fault`]: the peer speaks msgr1.
 pub const MSGR1: &str = "server is speaking msgr1 protocol";
-
-impl Fault {
-    /// The peer broke the rules.
-    pub fn protocol(why: &'static str) -> Self {
-        Self {
-            error: eproto(),
-            why,
-        }
-    }
-
-    /// A checksum or signature is wrong.
-    pub fn integrity(why: &'static str) -> Self {
-        Self {
-            error: ebadmsg(),
-            why,
-        }
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        let why = if error == ENOMEM {
-            "out of memory"
-        } else {
-            "protocol error, malformed frame"
-        };
-        Self { error, why }
-    }
-}
-
-impl From<kernel::alloc::AllocError> for Fault {
-    fn from(_: kernel::alloc::AllocError) -> Self {
-        Self::from(ENOMEM)
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.why)
-    }
-}
 
 /// What came.
 #[derive(Debug)]
@@ -123,17 +75,6 @@ pub enum Body {
     Divert,
 }
 
-/// The segments of a message.
-#[derive(Debug, Default)]
-pub struct Segments {
-    /// First part.
-    pub front: Segment,
-    /// Second part.
-    pub middle: Segment,
-    /// Bulk data, if it was collected.
-    pub data: Segment,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Prefix,
@@ -157,6 +98,9 @@ impl Stage {
 /// Preamble and head of a message, with their checksums.
 const HEAD_LEN: usize = size_of::<FrameHead>();
 
+/// Front and middle together of a message that is read without a question, in bytes.
+pub const LONG_MESSAGE: usize = 64 << 10;
+
 /// What is missing of a segment for which [`Reader::room`] is worth its while, in bytes.
 const LONG: usize = 256;
 
@@ -166,6 +110,7 @@ pub struct Reader {
     stage: Stage,
     /// Bytes that the stage still needs.
     left: usize,
+    framer: Framer,
     /// What the stage has so far, unless that goes into a segment. Until something is put
     /// there, what was before.
     buf: KVVec<u8>,
@@ -192,6 +137,7 @@ impl Reader {
         Self {
             stage: Stage::Prefix,
             left: BANNER_PREFIX_LEN,
+            framer: Framer::Crc,
             buf: KVVec::new(),
             fresh: true,
             tag: Tag::Hello,
@@ -205,9 +151,15 @@ impl Reader {
         }
     }
 
+    /// From here on, frames are protected like that.
+    pub fn set_framer(&mut self, framer: Framer) {
+        self.framer = framer;
+    }
+
     /// Takes bytes up to the end of the next item. Returns how many it took, and
     /// the item. It takes none (and must be told something first) while it awaits
-    /// [`Self::body`], or while [`Self::diverted`] is not 0.
+    /// [`Self::body`], or while [`Self::diverted`] is not 0. What it takes may be opened
+    /// where it is.
     ///
     /// # Errors
     ///
@@ -215,16 +167,17 @@ impl Reader {
     pub fn feed(
         &mut self,
         crypto: &impl Crypto,
-        input: &[u8],
+        input: &mut [u8],
     ) -> Result<(usize, Option<Item>), Fault> {
+        let len = input.len();
         let mut rest = input;
         loop {
             let item = if self.has_item() {
                 self.go_on(crypto)?
             } else if rest.is_empty() || self.stage == Stage::Decide || self.diverted() > 0 {
-                return Ok((input.len().saturating_sub(rest.len()), None));
+                return Ok((len.saturating_sub(rest.len()), None));
             } else {
-                let (now, later) = rest.split_at(self.left.min(rest.len()));
+                let (now, later) = rest.split_at_mut(self.left.min(rest.len()));
                 rest = later;
                 if self.fresh && now.len() == self.left && !self.stage.is_segment() {
                     // Mostly all of it is there, and is read where it is.
@@ -235,7 +188,7 @@ impl Reader {
                 }
             };
             if item.is_some() {
-                return Ok((input.len().saturating_sub(rest.len()), item));
+                return Ok((len.saturating_sub(rest.len()), item));
             }
         }
     }
@@ -253,18 +206,7 @@ impl Reader {
         if self.stage != Stage::Preamble || !self.fresh {
             return None;
         }
-        let (preamble, rest) = input.split_first_chunk()?;
-        let preamble = Preamble::decode(crypto, preamble).ok()?;
-        let [control, .., data] = preamble.segments;
-        let (segment, rest) = rest.split_first_chunk::<MESSAGE_HEAD_LEN>()?;
-        let (crc, rest) = rest.split_first_chunk()?;
-        if preamble.tag != Tag::Message
-            || control as usize != MESSAGE_HEAD_LEN
-            || crypto.crc32c(CRC_SEED, segment) != u32::from_le_bytes(*crc)
-        {
-            return None;
-        }
-        let head = MessageHead::decode(&mut Decoder::new(segment)).ok()?;
+        let (preamble, head, rest) = self.framer.peek_head(crypto, input)?;
         if head.seq != seq {
             return None;
         }
@@ -273,7 +215,7 @@ impl Reader {
             return Some((HEAD_LEN.saturating_add(taken), Began::Whole));
         }
         self.enter(Stage::Decide, 0);
-        if data > 0 {
+        if self.is_asked_for() {
             let taken = self.front_before_data(rest).unwrap_or(0);
             return Some((HEAD_LEN.saturating_add(taken), Began::Head));
         }
@@ -300,16 +242,12 @@ impl Reader {
         let [_, len @ 1..=u32::MAX, 0, 0] = self.lens else {
             return None;
         };
-        let (front, rest) = input.split_at_checked(len as usize)?;
-        let epilogue = Epilogue::decode(rest.first_chunk()?).ok()?;
-        if epilogue.aborted || epilogue.crcs != segment_crcs(crypto, front, &[], None) {
-            return None;
-        }
+        let (front, taken) = self.framer.peek_front(crypto, len as usize, input)?;
         self.segments = Segments::default();
         let copy = self.segments.front.as_mut_vec();
         copy.extend_from_slice(front, GFP_KERNEL).ok()?;
-        self.enter(Stage::Preamble, PREAMBLE_LEN);
-        Some(front.len().saturating_add(EPILOGUE_LEN))
+        self.next_frame();
+        Some(taken)
     }
 
     /// While a long segment is collected, where the bytes that come next go, appended, and
@@ -338,6 +276,13 @@ impl Reader {
         (&self.head, [front, middle, data])
     }
 
+    /// Whether the message whose head was the last item is long, or has data: somebody is to
+    /// say where to.
+    pub fn is_asked_for(&self) -> bool {
+        let [_, front, middle, data] = self.lens;
+        data > 0 || front.saturating_add(middle) as usize > LONG_MESSAGE
+    }
+
     /// The segments of a message that is complete. They are there until more is read.
     #[inline]
     pub fn take_segments(&mut self) -> Segments {
@@ -358,10 +303,10 @@ impl Reader {
     pub fn go_on(&mut self, crypto: &impl Crypto) -> Result<Option<Item>, Fault> {
         while self.has_item() {
             let item = if self.fresh || self.stage.is_segment() {
-                self.advance(crypto, &[])?
+                self.advance(crypto, &mut [])?
             } else {
-                let bytes = core::mem::take(&mut self.buf);
-                self.advance(crypto, &bytes)?
+                let mut bytes = core::mem::take(&mut self.buf);
+                self.advance(crypto, &mut bytes)?
             };
             if item.is_some() {
                 return Ok(item);
@@ -444,10 +389,13 @@ impl Reader {
             1 if front => (Stage::Front, 1),
             1 | 2 if middle => (Stage::Middle, 2),
             1..=3 if data => (Stage::Data, 3),
-            _ if front || middle || data => return self.enter(Stage::Epilogue, EPILOGUE_LEN),
-            _ => return self.enter(Stage::Epilogue, 0),
+            _ => return self.enter(Stage::Epilogue, self.framer.epilogue_len(self.lens)),
         };
-        self.enter(stage, self.len(segment));
+        self.enter(stage, self.framer.segment_len(self.len(segment)));
+    }
+
+    fn next_frame(&mut self) {
+        self.enter(Stage::Preamble, self.framer.preamble_len());
     }
 
     fn len(&self, segment: usize) -> usize {
@@ -483,7 +431,7 @@ impl Reader {
     }
 
     /// The stage has all its bytes: `bytes`, unless it is a segment.
-    fn advance(&mut self, crypto: &impl Crypto, bytes: &[u8]) -> Result<Option<Item>, Fault> {
+    fn advance(&mut self, crypto: &impl Crypto, bytes: &mut [u8]) -> Result<Option<Item>, Fault> {
         match self.stage {
             Stage::Prefix => {
                 let mut d = Decoder::new(bytes);
@@ -503,25 +451,17 @@ impl Reader {
             Stage::Payload => {
                 let mut d = Decoder::new(bytes);
                 let (supported, required) = (d.u64()?, d.u64()?);
-                self.enter(Stage::Preamble, PREAMBLE_LEN);
+                self.next_frame();
                 return Ok(Some(Item::Banner {
                     supported,
                     required,
                 }));
             }
             Stage::Preamble => {
-                let bytes = Decoder::new(bytes).chunk()?;
-                let preamble = Preamble::decode(crypto, bytes).map_err(|error| Fault {
-                    error,
-                    why: if error == ebadmsg() {
-                        "integrity error, bad crc"
-                    } else {
-                        "protocol error, bad preamble"
-                    },
-                })?;
+                let preamble = self.framer.open_preamble(crypto, bytes)?;
                 self.tag = preamble.tag;
                 self.lens = preamble.segments;
-                self.enter(Stage::Control, self.len(0).saturating_add(CRC_LEN));
+                self.enter(Stage::Control, self.framer.control_len(self.len(0)));
             }
             Stage::Control => return self.first_segment(crypto, bytes).map(Some),
             Stage::Front => self.enter_segment(2),
@@ -531,7 +471,7 @@ impl Reader {
                 if !bytes.is_empty() {
                     self.verify(crypto, bytes)?;
                 }
-                self.enter(Stage::Preamble, PREAMBLE_LEN);
+                self.next_frame();
                 return Ok(Some(Item::Complete));
             }
             Stage::Decide => {}
@@ -539,12 +479,8 @@ impl Reader {
         Ok(None)
     }
 
-    fn first_segment(&mut self, crypto: &impl Crypto, bytes: &[u8]) -> Result<Item, Fault> {
-        let mut d = Decoder::new(bytes);
-        let segment = d.bytes(self.len(0))?;
-        if crypto.crc32c(CRC_SEED, segment) != d.u32()? {
-            return Err(Fault::integrity("integrity error, bad crc"));
-        }
+    fn first_segment(&mut self, crypto: &impl Crypto, bytes: &mut [u8]) -> Result<Item, Fault> {
+        let segment = self.framer.open_control(crypto, self.len(0), bytes)?;
         if self.tag == Tag::Message {
             if segment.len() != MESSAGE_HEAD_LEN {
                 return Err(Fault::protocol("protocol error, bad message head"));
@@ -556,49 +492,17 @@ impl Reader {
         // For `control`, until more is read.
         self.buf.clear();
         self.buf.extend_from_slice(segment, GFP_KERNEL)?;
-        self.enter(Stage::Preamble, PREAMBLE_LEN);
+        self.next_frame();
         Ok(Item::Control(self.tag))
     }
 
-    fn verify(&self, crypto: &impl Crypto, bytes: &[u8]) -> Result<(), Fault> {
-        let epilogue = Epilogue::decode(Decoder::new(bytes).chunk()?)?;
-        if epilogue.aborted {
-            // A client is never sent one that its sender gave up.
-            return Err(Fault::protocol("protocol error, bad epilogue"));
-        }
-        if self.body == Body::Skip {
-            return Ok(());
-        }
+    fn verify(&mut self, crypto: &impl Crypto, epilogue: &mut [u8]) -> Result<(), Fault> {
         let data = match self.body {
-            Body::Divert => self.data_crc,
-            _ => crypto.crc32c(CRC_SEED, &self.segments.data),
+            _ if !self.verify_data => Data::Unverified,
+            Body::Divert => Data::Diverted(self.data_crc),
+            _ => Data::Collected,
         };
-        let [_, _, middle_len, data_len] = self.lens;
-        // Empty segments count (with the seed) up to the last that is not.
-        let front = crypto.crc32c(CRC_SEED, &self.segments.front);
-        let middle = match (middle_len, data_len) {
-            (0, 0) => 0,
-            _ => crypto.crc32c(CRC_SEED, &self.segments.middle),
-        };
-        let [want_front, want_middle, want_data] = epilogue.crcs;
-        let data_ok = data_len == 0 || !self.verify_data || data == want_data;
-        if front != want_front || middle != want_middle || !data_ok {
-            return Err(Fault::integrity("integrity error, bad crc"));
-        }
-        Ok(())
+        let segments = (self.body != Body::Skip).then_some((&mut self.segments, data));
+        self.framer.open_tail(crypto, self.lens, segments, epilogue)
     }
-}
-
-/// The checksums that an epilogue carries for these segments, given `data`'s own.
-pub fn segment_crcs(
-    crypto: &impl Crypto,
-    front: &[u8],
-    middle: &[u8],
-    data: Option<u32>,
-) -> [u32; 3] {
-    let middle = match (middle.is_empty(), data) {
-        (true, None) => 0,
-        _ => crypto.crc32c(CRC_SEED, middle),
-    };
-    [crypto.crc32c(CRC_SEED, front), middle, data.unwrap_or(0)]
 }

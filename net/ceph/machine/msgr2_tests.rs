@@ -13,8 +13,8 @@ mod tests {
     use crate::wire::encode::Encoder;
     use crate::wire::msgr2::{
         banner, control_frame, message_head, AuthRequest, ClientIdent, Crypto, Epilogue, FrameHead,
-        Hello, MessageHead, Preamble, ServerIdent, SessionReconnect, Tag, CRC_LEN, CRC_SEED,
-        FRAME_HEAD_LEN, IDENT_LOSSY, PREAMBLE_LEN, SIGNATURE_LEN,
+        Hello, MessageHead, Preamble, ServerIdent, SessionReconnect, Tag, CONTROL_MAX, CRC_LEN,
+        CRC_SEED, FRAME_HEAD_LEN, IDENT_LOSSY, PREAMBLE_LEN, SIGNATURE_LEN,
     };
     use crate::wire::types::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Timespec};
     use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -45,6 +45,19 @@ mod tests {
     }
 
     const C: &Reference = &Reference;
+
+    /// Feeds a copy, which may be changed.
+    trait Fed {
+        fn fed(&mut self, bytes: &[u8]) -> Result<(usize, Option<Action>), Fault>;
+    }
+
+    impl Fed for Machine {
+        fn fed(&mut self, bytes: &[u8]) -> Result<(usize, Option<Action>), Fault> {
+            let mut copy = KVVec::new();
+            copy.extend_from_slice(bytes, GFP_KERNEL)?;
+            self.feed(C, &mut copy)
+        }
+    }
     const KEY: &[u8] = b"session key";
 
     fn outgoing(
@@ -199,14 +212,14 @@ mod tests {
                     }
                 }
                 if action.is_none() {
-                    let (used, next) = client.feed(C, rest)?;
+                    let (used, next) = client.fed(rest)?;
                     rest = &rest[used..];
                     action = next;
                 }
                 assert!(rest.is_empty());
             }
             if action.is_none() {
-                action = client.feed(C, &[])?.1;
+                action = client.fed(&[])?.1;
             }
             Ok(action)
         }
@@ -464,7 +477,7 @@ mod tests {
             let (head, rest) = bytes.split_at(PREAMBLE_LEN + 41 + CRC_LEN);
             ok(server.send(&mut client, head, 999))?;
             client.body(Body::Divert);
-            let (used, action) = ok(client.feed(C, rest))?;
+            let (used, action) = ok(client.fed(rest))?;
             assert_eq!((used, client.diverted(), client.wants()), (5, 10, 0));
             assert!(action.is_none());
             let mut data = [0u8; 10];
@@ -475,7 +488,7 @@ mod tests {
                 client.data_taken(half.len(), crc);
             }
             assert_eq!(client.diverted(), 0);
-            match client.feed(C, &rest[15..]) {
+            match client.fed(&rest[15..]) {
                 Ok((_, Some(Action::Message))) if !damage => {
                     let segments = client.take_segments();
                     assert_eq!(&segments.front[..], b"front");
@@ -503,13 +516,13 @@ mod tests {
                 client.body(Body::Skip);
             } else {
                 client.body(Body::Divert);
-                let (used, _) = ok(client.feed(C, rest))?;
+                let (used, _) = ok(client.fed(rest))?;
                 client.data_taken(4, 0);
                 client.skip();
                 assert_eq!(client.diverted(), 0);
                 rest = &rest[used + 4..];
             }
-            match ok(client.feed(C, rest))? {
+            match ok(client.fed(rest))? {
                 (used, Some(Action::Message)) => {
                     assert_eq!(used, rest.len());
                     assert!(client.take_segments().front.is_empty());
@@ -539,7 +552,7 @@ mod tests {
         let bytes = message(&seq(1), [b"", b"", b""])?;
         ok(server.send(&mut client, &bytes, 999))?;
         client.body(Body::Collect);
-        ok(client.feed(C, &[]))?;
+        ok(client.fed(&[]))?;
         outgoing(&mut client, seq(0), [1, 0, 0])?;
 
         for connect_seq in 1..3 {
@@ -648,7 +661,7 @@ mod tests {
         for bytes in [&wait, &other] {
             let mut fresh = client();
             fresh.connected()?;
-            assert!(fresh.feed(C, bytes).is_err());
+            assert!(fresh.fed(bytes).is_err());
 
             let mut fresh = client();
             let mut server = ok(authenticate(&mut fresh, 999))?;
@@ -669,8 +682,8 @@ mod tests {
             true,
         );
         osd.connected()?;
-        ok(osd.feed(C, &banner(3, 1)?))?;
-        assert!(osd.feed(C, &server_hello()?).is_err());
+        ok(osd.fed(&banner(3, 1)?))?;
+        assert!(osd.fed(&server_hello()?).is_err());
         let mut later = Machine::new(mds(), addr(1, 6800, 6), true);
         let mut server = ok(authenticate(&mut later, 999))?;
         later.identify(C, &identity(1))?;
@@ -679,16 +692,86 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_peer_has_a_time_for_the_handshake() -> Result {
+        for (kind, limit) in [
+            (EntityType::MON, 30_000),
+            (EntityType::MDS, 60_000),
+            (EntityType::OSD, 60_000),
+        ] {
+            let peer = EntityName { kind, num: 0 };
+            let mut client = Machine::new(peer, addr(1, 6800, 5), true);
+            assert!(client.check_deadline(u64::MAX).is_ok());
+            assert_eq!(client.connecting(1000), 1000 + limit);
+            // A socket that is never connected counts, too.
+            let slow = client.check_deadline(1000 + limit);
+            assert!(slow.is_err_and(|fault| fault.error == ETIMEDOUT));
+            // The end of the socket is the end of the time.
+            client.fault();
+            assert!(client.check_deadline(u64::MAX).is_ok());
+        }
+
+        // Silence after each step: the last one is that of a peer that has authenticated us.
+        for steps in 0..3 {
+            let mut client = client();
+            let deadline = client.connecting(7);
+            let mut server = ok(authenticate(&mut client, 999))?;
+            if steps > 0 {
+                client.identify(C, &identity(1))?;
+            }
+            assert!(client.check_deadline(deadline - 1).is_ok());
+            if steps < 2 {
+                assert!(client.check_deadline(deadline).is_err());
+                continue;
+            }
+            ok(server.send(&mut client, &server_ident(0)?, 999))?;
+            assert!(client.check_deadline(u64::MAX).is_ok());
+
+            // A session that is taken up again has no more time than a new one, however
+            // often the peer makes us ask.
+            client.fault();
+            let deadline = client.connecting(500);
+            let mut server = ok(authenticate(&mut client, 999))?;
+            for n in 0..5 {
+                client.identify(C, &identity(2 + n))?;
+                let retry = numbers(Tag::SessionRetry, &[n])?;
+                ok(server.send(&mut client, &retry, 999))?;
+                assert!(client.check_deadline(deadline - 1).is_ok());
+                assert!(client.check_deadline(deadline).is_err());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_mode_that_is_not_known_is_refused() -> Result {
+        for (mode, good) in [(1, true), (2, false), (3, false)] {
+            let mut client = client();
+            client.connected()?;
+            for bytes in [banner(1, 1)?, server_hello()?] {
+                ok(client.fed(&bytes))?;
+            }
+            client.auth_request(C, &request(2))?;
+            let done = frame(Tag::AuthDone, |e| {
+                e.u64(4242)?.u32(mode)?.blob(b"")?;
+                Ok(())
+            })?;
+            ok(client.fed(&done))?;
+            assert_eq!(client.auth_done(C, KEY).is_ok(), good);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn banners_of_others() -> Result {
         for bytes in [&b"ceph v027\0\0"[..], b"HTTP/1.1 400", b"ceph v2\n\x0f\0"] {
             let mut client = client();
             client.connected()?;
-            assert!(client.feed(C, bytes).is_err());
+            assert!(client.fed(bytes).is_err());
         }
         for (supported, required) in [(0, 0), (1, 4), (2, 1)] {
             let mut client = client();
             client.connected()?;
-            assert!(client.feed(C, &banner(supported, required)?).is_err());
+            assert!(client.fed(&banner(supported, required)?).is_err());
         }
         Ok(())
     }
@@ -705,7 +788,7 @@ mod tests {
             damaged[at] ^= 0x04;
             let mut rest = &damaged[..];
             let fault = loop {
-                match client.feed(C, rest) {
+                match client.fed(rest) {
                     Ok((_, Some(Action::Message))) => break None,
                     Ok((used, action)) => {
                         if action.is_some() {
@@ -728,13 +811,13 @@ mod tests {
         let mut client = client();
         client.connected()?;
         for bytes in [banner(1, 1)?, server_hello()?] {
-            ok(client.feed(C, &bytes))?;
+            ok(client.fed(&bytes))?;
         }
         client.auth_request(C, &request(2))?;
-        ok(client.feed(C, &auth_done()?))?;
-        client.auth_done(C, KEY)?;
+        ok(client.fed(&auth_done()?))?;
+        ok(client.auth_done(C, KEY))?;
         let wrong = frame(Tag::AuthSignature, |e| e.bytes(&[1; 32]).map(|_| ()))?;
-        match client.feed(C, &wrong) {
+        match client.fed(&wrong) {
             Err(fault) => assert_eq!(fault.error, ebadmsg()),
             other => panic!("{other:?}"),
         }
@@ -785,9 +868,9 @@ mod tests {
         let head = bytes.len();
         bytes.resize(head + 5000, 1, GFP_KERNEL)?;
         let (_, peak) = kernel::host::peak_of(|| {
-            assert!(client.feed(C, &bytes[..head]).is_ok());
+            assert!(client.fed(&bytes[..head]).is_ok());
             client.body(Body::Collect);
-            assert!(client.feed(C, &bytes[head..]).is_ok());
+            assert!(client.fed(&bytes[head..]).is_ok());
         });
         assert!(peak <= 16 * bytes.len() + 4096);
 
@@ -796,12 +879,14 @@ mod tests {
         e.bytes(&banner(1, 1)?)?;
         let preamble = Preamble {
             tag: Tag::AuthReplyMore,
-            segments: [most, 0, 0, 0],
+            segments: [CONTROL_MAX, 0, 0, 0],
         };
         e.bytes(&preamble.encode(C))?;
+        let mut bytes = KVVec::new();
+        bytes.extend_from_slice(e.as_slice(), GFP_KERNEL)?;
         let (_, peak) = kernel::host::peak_of(|| {
-            assert!(reader.feed(C, e.as_slice()).is_ok());
-            assert!(reader.feed(C, &e.as_slice()[26..]).is_ok());
+            assert!(reader.feed(C, &mut bytes).is_ok());
+            assert!(reader.feed(C, &mut bytes[26..]).is_ok());
         });
         assert!(peak <= 16 * e.len() + 4096);
         Ok(())

@@ -1,33 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A session with one daemon, as its owner sees it.
 //!
-//! Locks, outer first: `Connection::actor` (a mutex; the work holds it while it
-//! moves bytes, never while it calls the owner), `Connection::shared` (a spin lock,
-//! the innermost).
+//! Only here are both known, the actor and the owner: what the one asks for, the other is
+//! called for, with no lock held.
+//!
+//! Locks, outer first: `Connection::actor` (a mutex; who runs the actor holds it while bytes
+//! move, never while the owner is called), `Connection::shared` (a spin lock, the innermost).
 use core::time::Duration;
 use kernel::{
     list::ListArc,
-    new_condvar, new_mutex, new_spinlock,
+    new_condvar, new_mutex,
     prelude::*,
-    sync::{
-        atomic::{Atomic, Relaxed},
-        Arc, CondVar, Mutex, SpinLock,
-    },
+    sync::{Arc, CondVar, Mutex},
     time::Jiffies,
 };
 use kernel_ext::{
+    alloc_scope::NoIo,
     iov::IovDest,
     net::{SocketCallbacks, TcpState},
     task, time,
-    workqueue::{impl_has_delayed_task, new_delayed_task, DelayedTask},
+    workqueue::{impl_has_delayed_task, new_delayed_task, DelayedTask, TaskHandler},
 };
 
 use ceph_proto::wire::types::{EntityAddr, EntityName};
 
 use super::{
-    actor::Actor, crypto::KernelCrypto, message::Message, ops::ConnectionOps, outgoing::Queue,
-    Messenger,
+    actor::{Actor, Ask, Host, Reply},
+    client::Messenger,
+    message::Message,
+    message::{Header, Incoming},
+    ops::{Alloc, AuthBadMethod, AuthKeys, AuthRequest, Broken, Lent},
+    shared::{Posted, Pushed, Reservation, Shared, Target},
 };
+
+/// Callbacks after which the work lets others run.
+const BUDGET: usize = 64;
 
 /// What becomes of a session when its socket breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +46,71 @@ pub enum Policy {
     Lossless,
 }
 
-/// A destination that was lent for the data of a message, and the message's `tid`.
-pub struct Lent {
-    /// Transaction id of the message.
-    pub tid: u64,
-    /// What was lent; filled in part or not at all.
-    pub dest: IovDest,
+/// The owner of a connection: a session with one daemon.
+///
+/// All methods are called from the connection's work item, one at a time, in
+/// process context, with no lock of the messenger held; they may sleep, and may
+/// call any method of the connection. They must not wait for a message of the same
+/// connection, and allocations in them are implicitly `GFP_NOIO`.
+///
+/// The connection holds its owner from [`Connection::open`] to
+/// [`Connection::close`].
+pub trait ConnectionOps: Send + Sync {
+    /// A message with this head, which has data, is about to be read. What `alloc_msg` is
+    /// not prepared for, it skips. Messages without data are read anyway.
+    fn alloc_msg(&self, con: &Arc<Connection>, header: &Header) -> Alloc;
+
+    /// A message came in, perhaps of a kind that the owner does not know and ignores.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: there was no memory to take the message in; the connection breaks, and
+    /// a lossless one gets it once more. Any other: the message makes no sense; the
+    /// connection is reset, and the message counts as received. The owner has logged it.
+    fn dispatch(&self, con: &Arc<Connection>, msg: Incoming) -> Result;
+
+    /// The connection broke before the message with this `tid` was complete: the
+    /// destination that was lent for it comes back, filled in part or not at all.
+    fn returned(&self, _con: &Arc<Connection>, _tid: u64, _dest: IovDest) {}
+
+    /// The connection broke. A lossless one, or one that was never established,
+    /// tries again by itself; a lossy one that was established has lost its
+    /// messages and is closed until it is opened again.
+    fn fault(&self, _con: &Arc<Connection>, _broken: &Broken) {}
+
+    /// The session is open: the peer has said who it is, and takes messages. Comes again
+    /// each time that a lossless session goes on over another socket.
+    fn established(&self, _con: &Arc<Connection>) {}
+
+    /// The peer has forgotten the session (lossless connections only), and a new one is
+    /// established. What was queued when the peer said so is gone. Another daemon that
+    /// answers at the peer's address, which has never known the session, does not
+    /// get as far as this.
+    fn peer_reset(&self, _con: &Arc<Connection>) {}
+
+    /// How to authenticate, and which connection modes are acceptable.
+    ///
+    /// # Errors
+    ///
+    /// An error here and below is a fault of the connection.
+    fn auth_request(&self, con: &Arc<Connection>) -> Result<AuthRequest>;
+
+    /// The peer has something to say before it decides; the answer is sent back.
+    fn auth_more(&self, con: &Arc<Connection>, payload: &[u8]) -> Result<KVVec<u8>>;
+
+    /// The peer is content. `con_mode` is one of the modes that were asked for.
+    fn auth_done(
+        &self,
+        con: &Arc<Connection>,
+        global_id: u64,
+        con_mode: u32,
+        payload: &[u8],
+    ) -> Result<AuthKeys>;
+
+    /// The peer refuses the method or the modes. If this returns `Ok`,
+    /// [`auth_request`](Self::auth_request) is asked again at once; return an error
+    /// if there is nothing else to try.
+    fn auth_bad_method(&self, con: &Arc<Connection>, bad: &AuthBadMethod) -> Result;
 }
 
 /// A session with one daemon.
@@ -52,51 +118,29 @@ pub struct Lent {
 pub struct Connection {
     pub(super) msgr: Arc<Messenger>,
     policy: Policy,
+    /// Runs the actor.
     #[pin]
     work: DelayedTask<Connection>,
-    /// Protocol state and socket. Outside of the work, only what revokes or closes
+    /// Queues the work when a time is up.
+    #[pin]
+    alarm: DelayedTask<Connection, ALARM>,
+    /// Protocol state and socket. Outside of the work, only what sends, revokes or closes
     /// takes this lock.
     #[pin]
-    pub(super) actor: Mutex<Actor>,
-    /// What owner, senders and the work share.
+    actor: Mutex<Actor>,
     #[pin]
-    pub(super) shared: SpinLock<Shared>,
-    /// Whether there may be something to send in `shared`, so that the work does not lock
-    /// it in vain. Written with that lock held.
-    pending: Atomic<u32>,
+    shared: Shared<Arc<dyn ConnectionOps>>,
     /// Waits, with `shared`, for the end of a callback.
     #[pin]
     quiet: CondVar,
 }
 
+/// Number of the [`DelayedTask`].
+const ALARM: u64 = 1;
+
 impl_has_delayed_task! {
     impl HasDelayedTask for Connection { self.work }
-}
-
-/// See [`Connection`].
-pub(super) struct Shared {
-    /// Counts `open` and `close`; what the actor has of another generation is void.
-    pub(super) generation: u64,
-    pub(super) target: Option<Target>,
-    pub(super) queue: Queue,
-    /// A keepalive was asked for.
-    pub(super) keepalive: bool,
-    /// When the last keepalive that was answered was sent, or the session established.
-    pub(super) alive: Option<Jiffies>,
-    pub(super) established: bool,
-    pub(super) peer_features: u64,
-    /// The thread that is in a callback of the owner.
-    calling: Option<i32>,
-    /// Threads that wait for its end.
-    awaited: u32,
-}
-
-/// Who a connection is opened to, and for whom.
-#[derive(Clone)]
-pub(super) struct Target {
-    pub(super) name: EntityName,
-    pub(super) addr: EntityAddr,
-    pub(super) ops: Arc<dyn ConnectionOps>,
+    impl HasDelayedTask<1> for Connection { self.alarm }
 }
 
 impl Connection {
@@ -111,22 +155,9 @@ impl Connection {
                 msgr: msgr.clone(),
                 policy,
                 work <- new_delayed_task!(msgr.queue.clone(), "ceph_connection"),
+                alarm <- new_delayed_task!(msgr.queue.clone(), "ceph_connection_alarm"),
                 actor <- new_mutex!(Actor::new(), "ceph::Connection::actor"),
-                shared <- new_spinlock!(
-                    Shared {
-                        generation: 0,
-                        target: None,
-                        queue: Queue::new(),
-                        keepalive: false,
-                        alive: None,
-                        established: false,
-                        peer_features: 0,
-                        calling: None,
-                        awaited: 0,
-                    },
-                    "ceph::Connection::shared"
-                ),
-                pending: Atomic::new(0),
+                shared <- Shared::new(),
                 quiet <- new_condvar!("ceph::Connection::quiet"),
             }),
             GFP_KERNEL,
@@ -142,7 +173,8 @@ impl Connection {
     }
 
     /// Ends the session: forgets queued and unacknowledged messages, closes the
-    /// socket and drops `ops`. Returns what was lent and has not come back.
+    /// socket and drops `ops`. Returns what was lent and has not come back. What was posted
+    /// stays so.
     ///
     /// After it has returned, no callback of the session runs or comes later. It
     /// waits for a running one (a lock that a callback takes must not be held),
@@ -162,7 +194,7 @@ impl Connection {
     }
 
     /// Ends what is, and sets what is to come.
-    fn cut(self: &Arc<Self>, target: Option<Target>) -> Option<Lent> {
+    fn cut(self: &Arc<Self>, target: Option<Target<Arc<dyn ConnectionOps>>>) -> Option<Lent> {
         let (messages, old) = {
             let mut shared = self.shared.lock();
             shared.generation = shared.generation.wrapping_add(1);
@@ -178,6 +210,7 @@ impl Connection {
         // A pause between attempts is over. The work only begins one while it has
         // the actor's lock.
         drop(DelayedTask::<Self>::cancel(self));
+        self.never_mind();
         drop(old);
         lent
     }
@@ -195,79 +228,189 @@ impl Connection {
 
     /// Begins a callback of the session `generation`; `None` if that is over. Called
     /// with the actor's lock held, so that who has that lock knows of all callbacks.
-    pub(super) fn begin_call(&self, generation: u64) -> Option<Arc<dyn ConnectionOps>> {
+    #[inline]
+    fn begin_call(&self, generation: u64, ask: &mut Ask) -> Option<Arc<dyn ConnectionOps>> {
         let mut shared = self.shared.lock();
         if shared.generation != generation {
             return None;
         }
         let ops = shared.target.as_ref()?.ops.clone();
         shared.calling = Some(task::current_pid());
+        if let Ask::Dispatch(msg) = ask {
+            // Without data, it was not lent.
+            let posted = shared.complete(msg.header.tid, msg.header.kind);
+            if msg.dest.is_none() {
+                msg.dest = posted;
+            }
+        }
         Some(ops)
     }
 
-    /// Ends a callback.
-    pub(super) fn end_call(&self, ops: Arc<dyn ConnectionOps>) {
+    /// Ends a callback. Returns whether there is something to send, of which the work is told
+    /// in no other way while a callback runs.
+    fn end_call(&self, ops: Arc<dyn ConnectionOps>) -> bool {
         // Before the end is told: whoever waits for it may then drop what the
         // owner needs.
         drop(ops);
-        let awaited = {
+        let (awaited, more) = {
             let mut shared = self.shared.lock();
             shared.calling = None;
-            shared.awaited > 0
+            (shared.awaited > 0, self.shared.has_work())
         };
         if awaited {
             self.quiet.notify_all();
         }
+        more
+    }
+
+    /// Calls the owner for what the actor asks for, and lets that go on. Returns whether a
+    /// message was taken in.
+    fn call(self: &Arc<Self>, generation: u64, ops: &dyn ConnectionOps, ask: Ask) -> bool {
+        let reply = match ask {
+            Ask::Rest | Ask::Later(_) | Ask::Yield => return false,
+            Ask::Dispatch(msg) => match ops.dispatch(self, msg) {
+                Ok(()) => return true,
+                Err(error) => Reply::Dispatched(Err(error)),
+            },
+            Ask::Alloc(header) => {
+                let alloc = ops.alloc_msg(self, &header);
+                Reply::Alloc(header, alloc)
+            }
+            Ask::AuthRequest => Reply::AuthRequest(ops.auth_request(self)),
+            Ask::AuthBadMethod(bad) => Reply::AuthRequest(
+                ops.auth_bad_method(self, &bad)
+                    .and_then(|()| ops.auth_request(self)),
+            ),
+            Ask::AuthMore(payload) => Reply::AuthMore(ops.auth_more(self, &payload)),
+            Ask::AuthDone {
+                global_id,
+                con_mode,
+                payload,
+            } => Reply::AuthDone(ops.auth_done(self, global_id, con_mode, &payload)),
+            Ask::Established { reset } => {
+                if reset {
+                    ops.peer_reset(self);
+                }
+                ops.established(self);
+                Reply::Heard
+            }
+            Ask::Fault(lent, broken) => {
+                if let Some(Lent { tid, dest }) = lent {
+                    ops.returned(self, tid, dest);
+                }
+                ops.fault(self, &broken);
+                Reply::Heard
+            }
+        };
+        let mut actor = self.actor.lock();
+        if actor.generation == generation {
+            actor.resume(reply);
+            return false;
+        }
+        drop(actor);
+        // The session ended meanwhile.
+        if let Reply::Alloc(header, Alloc::Fill(dest)) = reply {
+            ops.returned(self, header.tid, dest);
+        }
+        false
     }
 
     /// Queues a message. It is sent when the session is established; messages keep
-    /// their order. On a closed connection it is dropped. Never sleeps.
+    /// their order. On a closed connection it is dropped.
     ///
     /// A message is in one queue at a time: one that is still queued here or in
     /// another connection is left where it is (see [`revoke`](Self::revoke)).
+    ///
+    /// May sleep: mostly it sends the message itself.
     pub fn send(self: &Arc<Self>, msg: Arc<Message>) {
         let Ok(msg) = ListArc::try_from_arc(msg) else {
             return;
         };
+        self.push(msg, None);
+    }
+
+    /// As [`send`](Self::send), a request whose reply, a message of kind `reply` with the same
+    /// `tid`, is to have its data put into `dest`. The destination is posted: it comes back
+    /// with that reply (also one without data), or by [`revoke`](Self::revoke), and else stays
+    /// here, whatever becomes of the connection. Data that does not fit is a fault of the
+    /// connection.
+    pub fn send_expecting(
+        self: &Arc<Self>,
+        msg: Arc<Message>,
+        reply: u16,
+        room: Reservation,
+        dest: IovDest,
+    ) {
+        let tid = msg.tid();
+        let Ok(msg) = ListArc::try_from_arc(msg) else {
+            self.repost(tid, reply, room, dest);
+            return;
+        };
+        let posted = Posted {
+            kind: reply,
+            dest: Some(dest),
+        };
+        self.push(msg, Some((room, posted)));
+    }
+
+    fn push(self: &Arc<Self>, msg: ListArc<Message>, posted: Option<(Reservation, Posted)>) {
         // It may have had a number in another session.
         msg.set_seq(0);
-        let dropped = {
-            let mut shared = self.shared.lock();
-            if shared.target.is_some() {
-                shared.queue.push(msg);
-                self.set_work(true);
-                None
-            } else {
-                Some(msg)
+        match self.shared.push(msg, posted) {
+            Pushed::Closed | Pushed::Called => {}
+            // Nothing is going on, so there is nothing to wait for: that spares the work a
+            // turn. With others under way, messages that are sent together cost less.
+            Pushed::Alone if self.send_now() => {}
+            Pushed::Alone | Pushed::Behind => {
+                DelayedTask::<Self>::queue(self.clone());
             }
-        };
-        if dropped.is_none() {
-            DelayedTask::<Self>::queue(self.clone());
         }
     }
 
-    /// Whether there may be a message or a keepalive to send. Whoever puts one there queues
-    /// the work afterwards.
-    pub(super) fn has_work(&self) -> bool {
-        self.pending.load(Relaxed) != 0
+    /// Sends what is queued, if nobody else is at it, who may have found the queue empty just
+    /// before. Returns whether that is all there is to do.
+    fn send_now(self: &Arc<Self>) -> bool {
+        let _scope = NoIo::enter();
+        let actor = self.actor.try_lock();
+        actor.is_some_and(|mut actor| actor.send(self))
     }
 
-    /// With the lock of `shared`, whether there is something to send.
-    pub(super) fn set_work(&self, pending: bool) {
-        self.pending.store(u32::from(pending), Relaxed);
+    /// Posts a destination once more, for another reply to a request that was sent.
+    pub fn repost(&self, tid: u64, reply: u16, room: Reservation, dest: IovDest) {
+        let posted = Posted {
+            kind: reply,
+            dest: Some(dest),
+        };
+        let old = self.shared.lock().post(room, tid, posted);
+        drop(old);
     }
 
     /// Takes a message back: afterwards it is in no queue, and no byte of it will be
-    /// read. If it was half sent, the peer is told to ignore it.
+    /// read. If it was half sent, the peer is told to ignore it. Returns the destination
+    /// that was posted with it, to be filled from the start; what is still to come of the
+    /// reply is thrown away. `None` if there was none, or if the reply is complete: then it
+    /// is, or was, in the hands of [`ConnectionOps::dispatch`].
     ///
-    /// Returns whether any of it was still here. May sleep.
-    pub fn revoke(&self, msg: &Arc<Message>) -> bool {
-        // The work moves messages from the queue to the socket with this lock held.
+    /// Waits for no callback. May sleep.
+    pub fn revoke(&self, msg: &Arc<Message>) -> Option<IovDest> {
+        // Messages go from the queue to the socket with this lock held.
         let mut actor = self.actor.lock();
-        let half_sent = actor.abort(&KernelCrypto, msg);
-        let queued = self.shared.lock().queue.remove(msg);
+        actor.abort(msg);
+        let tid = msg.tid();
+        let (queued, mut dest, lent) = {
+            let mut shared = self.shared.lock();
+            let lent = shared.is_posted(tid);
+            (shared.queue.remove(msg), shared.unpost(tid), lent)
+        };
+        if dest.is_none() && lent {
+            dest = actor.take_lent(tid);
+        }
         drop(actor);
-        half_sent || queued.is_some()
+        drop(queued);
+        if let Some(dest) = &mut dest {
+            dest.rewind();
+        }
+        dest
     }
 
     /// Takes back the destination that was lent for the message `tid`, of which the
@@ -301,7 +444,7 @@ impl Connection {
                 return;
             }
             shared.keepalive = true;
-            self.set_work(true);
+            self.shared.set_work(true);
         }
         DelayedTask::<Self>::queue(self.clone());
     }
@@ -345,9 +488,76 @@ impl Connection {
     }
 }
 
+impl TaskHandler for Connection {
+    fn run(this: Arc<Self>) {
+        let _scope = NoIo::enter();
+        for _ in 0..BUDGET {
+            let mut actor = this.actor.lock();
+            let mut ask = actor.next(&this);
+            match ask {
+                Ask::Rest => return,
+                Ask::Later(delay) => {
+                    // Before who closes can get the lock, and cancel it.
+                    DelayedTask::<Self>::queue_delayed(this.clone(), delay);
+                    return;
+                }
+                Ask::Yield => break,
+                _ => {}
+            }
+            let generation = actor.generation;
+            let Some(ops) = this.begin_call(generation, &mut ask) else {
+                actor.put_back(ask);
+                return;
+            };
+            let quiet = matches!(ask, Ask::Dispatch(_)) && actor.is_quiet(&this);
+            drop(actor);
+            let taken = this.call(generation, &*ops, ask);
+            let more = this.end_call(ops);
+            if quiet && taken && !more {
+                return;
+            }
+        }
+        DelayedTask::<Self>::queue(this);
+    }
+}
+
+impl TaskHandler<ALARM> for Connection {
+    fn run(this: Arc<Self>) {
+        DelayedTask::<Self>::queue(this);
+    }
+}
+
+impl Host for Arc<Connection> {
+    type Ops = Arc<dyn ConnectionOps>;
+
+    fn msgr(&self) -> &Messenger {
+        &self.msgr
+    }
+
+    fn shared(&self) -> &Shared<Self::Ops> {
+        &self.shared
+    }
+
+    fn is_lossless(&self) -> bool {
+        self.policy == Policy::Lossless
+    }
+
+    fn waker(&self) -> Result<Arc<dyn SocketCallbacks>> {
+        Ok(Arc::new(Waker(self.clone()), GFP_KERNEL)?)
+    }
+
+    fn wake_in(&self, delay: Jiffies) {
+        DelayedTask::<Connection, ALARM>::mod_delayed(self.clone(), delay);
+    }
+
+    fn never_mind(&self) {
+        drop(DelayedTask::<Connection, ALARM>::cancel(self));
+    }
+}
+
 /// What the socket holds to wake the connection's work. The reference that it holds
 /// is cut when the socket is closed.
-pub(super) struct Waker(pub(super) Arc<Connection>);
+struct Waker(Arc<Connection>);
 
 impl Waker {
     /// While there is a socket, the work is never put off.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The times that keepalives carry.
+//! The time, and how keepalives carry it.
 use kernel::{prelude::*, time::Jiffies};
 use kernel_ext::time;
 
@@ -16,10 +16,15 @@ pub(super) fn now() -> Timespec {
     }
 }
 
+/// Milliseconds since the machine started.
+pub(super) fn now_ms() -> u64 {
+    time::uptime_micros() / 1000
+}
+
 /// When a keepalive with this time was sent.
 pub(super) fn sent_at(sent: Timespec) -> Jiffies {
     let then = u64::from(sent.sec) * 1000 + u64::from(sent.nsec) / 1_000_000;
-    let age = (time::uptime_micros() / 1000).saturating_sub(then);
+    let age = now_ms().saturating_sub(then);
     time::jiffies().wrapping_sub(time::msecs(age))
 }
 

@@ -16,6 +16,8 @@ use ceph_proto::wire::{
     segment::Segment,
 };
 
+use super::budget::Charge;
+
 /// `CEPH_MSG_PRIO_DEFAULT`.
 pub const PRIO_DEFAULT: u16 = 127;
 
@@ -191,6 +193,12 @@ impl Header {
         Ok(())
     }
 
+    /// Bytes of all three parts.
+    pub(super) fn len(&self) -> usize {
+        // At most 96 MiB, as the decoder of the preamble checks.
+        self.front_len + self.middle_len + self.data_len
+    }
+
     pub(super) fn new(head: &MessageHead, [front, middle, data]: [u32; 3]) -> Self {
         Self {
             kind: head.kind,
@@ -217,6 +225,9 @@ pub struct Incoming {
     pub middle: Segment,
     /// Bulk data, if `alloc_msg` gave no destination of its own for it.
     pub data: Segment,
-    /// The destination that `alloc_msg` gave, with the data in it.
+    /// The destination that was posted for this reply, or that `alloc_msg` gave, with the
+    /// data in it.
     pub dest: Option<IovDest>,
+    /// The share that it has of the memory for what is received.
+    pub(super) _charge: Option<Charge>,
 }

@@ -33,8 +33,11 @@ pub const EPILOGUE_LEN: usize = 13;
 pub const CRC_LEN: usize = 4;
 /// On the wire, a [`MessageHead`].
 pub const MESSAGE_HEAD_LEN: usize = 41;
-/// The longest control, front or middle segment that is taken.
+/// The longest front or middle segment that is taken.
 pub const SEGMENT_MAX: u32 = 16 << 20;
+/// The longest frame of one segment that is taken: any but a message. Tickets are the longest
+/// that servers send, a few KiB.
+pub const CONTROL_MAX: u32 = 256 << 10;
 /// The longest data segment that is taken.
 pub const DATA_MAX: u32 = 64 << 20;
 /// On the wire, an HMAC-SHA256.
@@ -166,7 +169,8 @@ impl Preamble {
         if control == 0
             || count != count_of(segments)
             || (count != 1 && tag != Tag::Message)
-            || control.max(front).max(middle) > SEGMENT_MAX
+            || control > CONTROL_MAX
+            || front.max(middle) > SEGMENT_MAX
             || data > DATA_MAX
         {
             return Err(eproto());
@@ -274,7 +278,7 @@ pub fn control_frame(
     let mut inner = Encoder::new();
     body(&mut inner)?;
     let len = u32::try_from(inner.len()).map_err(|_| E2BIG)?;
-    if len == 0 || len > SEGMENT_MAX {
+    if len == 0 || len > CONTROL_MAX {
         return Err(E2BIG);
     }
     let preamble = Preamble {
