@@ -7,6 +7,7 @@ import os
 import re
 import time
 
+from lab import SLOW
 from run import M
 from test_1_options import NEW, check_mount, fails
 from test_4_kernel import folder
@@ -182,17 +183,55 @@ def test_request_timeout(t):
     t.umount()
 
 
+def daemon_ports(t, kind):
+    """The ports for msgr2 of all OSDs or MDSs."""
+    addrs = [o["public_addrs"] for o in t.cluster.mon_json("osd dump")["osds"]] if kind == "osd" else \
+        [i["addrs"] for f in t.cluster.mon_json("fs dump")["filesystems"]
+         for i in f["mdsmap"]["info"].values()]
+    return {int(re.search(r"v2:[\d.]+:(\d+)", json.dumps(a))[1]) if isinstance(a, str) else
+            next(int(x["addr"].rsplit(":", 1)[1]) for x in a["addrvec"] if x["type"] == "v2")
+            for a in addrs}
+
+
+def test_silence_after_auth_done(t):
+    """Who authenticates us and then says nothing is given up, of each kind: a monitor for
+    another one, the others for another try."""
+    if t.run("test -e /proc/self/ns/net").status:
+        t.skip("the kernel has no network namespaces")
+    if not t.rust:
+        t.skip("the C client waits for ever")
+    osds, mdss = daemon_ports(t, "osd"), daemon_ports(t, "mds")
+    mark = t.g.mark()
+    t.ok("rm -f /lab/run/proxy.*; mkdir -p /mnt/proxied")
+    ports = ",".join(map(str, sorted(osds | mdss)))
+    silent = ",".join(map(str, sorted({3300} | osds | mdss)))
+    job = t.g.spawn("exec python3 /lab/src/tools/testing/integration/in_guest/proxied.py 900 "
+                    f"{ports} /mnt/proxied \"{NEW}\" \"{t.options()},noshare,mount_timeout=300\" {silent}")
+    try:
+        t.wait("it is mounted", lambda: os.path.exists(f"{t.g.dir}/proxy.ready") or job.finished(),
+               150, SLOW)
+        t.check(not job.finished(), f"it ended: {job.output()}")
+        r = t.run("sha256sum /mnt/proxied/sizes/4194304", 150)
+        want = json.load(open(t.manifest))["sizes/4194304"]["sha256"]
+        t.equal(r.out.split()[:1], [want], f"content: {r}")
+        with open(f"{t.g.dir}/proxy.silent") as f:
+            ports = {int(line) for line in f}
+        t.check(3300 in ports and ports & osds and ports & mdss, f"silent were only {ports}")
+        log = t.g.dmesg(mark)
+        for kind in ("mds", "osd"):
+            t.check(re.search(rf"{kind}\d+ .*handshake timed out", log), f"{kind}: {log[-2000:]}")
+    finally:
+        t.ok("touch /lab/run/proxy.stop")
+        job.wait(40)
+
+
 def test_damaged_bytes(t):
     """What the network damages is noticed: the connection is reset, and content is right."""
     if t.run("test -e /proc/self/ns/net").status:
         t.skip("the kernel has no network namespaces")
     want = json.load(open(t.manifest))
     files = [n for n, d in want.items() if "sha256" in d and 1 << 16 <= d["size"] <= 5 << 20][:6]
-    ports = {int(re.search(r"v2:[\d.]+:(\d+)", json.dumps(a))[1]) if isinstance(a, str) else
-             next(int(x["addr"].rsplit(":", 1)[1]) for x in a["addrvec"] if x["type"] == "v2")
-             for a in [o["public_addrs"] for o in t.cluster.mon_json("osd dump")["osds"]] +
-             [i["addrs"] for f in t.cluster.mon_json("fs dump")["filesystems"]
-              for i in f["mdsmap"]["info"].values()]}
+    ports = daemon_ports(t, "osd") | daemon_ports(t, "mds")
     mark = t.g.mark()
     t.ok("rm -f /lab/run/proxy.*; mkdir -p /mnt/proxied")
     job = t.g.spawn("exec python3 /lab/src/tools/testing/integration/in_guest/proxied.py 600 "

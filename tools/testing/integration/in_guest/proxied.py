@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""proxied.py SECONDS PORTS TARGET SOURCE OPTIONS: mounts in a network namespace in which the
-cluster's addresses are those of a proxy that damages what the daemons say: one bit in
-some megabytes, and now and then one of a handshake. /lab/run/proxy.stop ends
-it; /lab/run/proxy.damaged counts."""
+"""proxied.py SECONDS PORTS TARGET SOURCE OPTIONS [SILENT]: mounts in a network namespace in
+which the cluster's addresses are those of a proxy that damages what the daemons say: one bit
+in some megabytes, and now and then one of a handshake. /lab/run/proxy.stop ends
+it; /lab/run/proxy.damaged counts. With SILENT, ports, nothing is damaged, but what is
+connected to these first says nothing more after AUTH_DONE."""
 import ctypes
 import os
 import queue
@@ -22,8 +23,11 @@ damaged = 0
 
 def connector():
     """Its thread stays in the namespace that reaches the daemons."""
+    first = set(silent)
     while True:
         client, address = wanted.get()
+        back = relay_handshake if address[1] in first else relay
+        first.discard(address[1])
         try:
             server = socket.create_connection(address, 10)
             server.settimeout(None)
@@ -31,7 +35,30 @@ def connector():
             client.close()
             continue
         threading.Thread(target=relay, args=(client, server, False), daemon=True).start()
-        threading.Thread(target=relay, args=(server, client, True), daemon=True).start()
+        threading.Thread(target=back, args=(server, client, not silent), daemon=True).start()
+
+
+def relay_handshake(source, target, _):
+    """What a server says until AUTH_DONE, then nothing, while the connection stays."""
+    def take(n):
+        data = source.recv(n, socket.MSG_WAITALL)
+        if len(data) < n:
+            raise OSError("closed")
+        target.sendall(data)
+        return data
+    try:
+        take(int.from_bytes(take(10)[8:], "little"))
+        tag = 0
+        while tag != 6:
+            preamble = take(32)
+            tag = preamble[0]
+            take(int.from_bytes(preamble[2:6], "little") + 4)
+        with open("/lab/run/proxy.silent", "a") as f:
+            f.write(f"{source.getpeername()[1]}\n")
+        while source.recv(65536):
+            pass
+    except OSError:
+        pass
 
 
 def relay(source, target, damage):
@@ -65,7 +92,8 @@ def listen(address):
         wanted.put((s.accept()[0], address))
 
 
-seconds, ports, target, source, options = sys.argv[1:]
+seconds, ports, target, source, options = sys.argv[1:6]
+silent = {int(p) for port in sys.argv[6:] for p in port.split(",")}
 threading.Thread(target=connector, daemon=True).start()
 time.sleep(0.2)
 if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
