@@ -145,7 +145,7 @@
 //!     type Fs = EmptyFs;
 //!
 //!     fn lookup<'a>(
-//!         _: &Inode<EmptyFs>,
+//!         _: inode::Locked<'_, EmptyFs>,
 //!         dentry: dentry::Unhashed<'a, EmptyFs>,
 //!         _: dentry::LookupFlags,
 //!     ) -> Result<dentry::Spliced<'a, EmptyFs>> {
@@ -183,6 +183,7 @@ pub mod context;
 pub mod dentry;
 pub mod direct;
 pub mod file;
+pub mod idmap;
 pub mod inode;
 pub mod mapping;
 pub mod netfs;

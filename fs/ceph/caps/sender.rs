@@ -66,8 +66,8 @@ struct Attrs {
 fn message_attrs(inode: &Inode<CephFs>, state: &State) -> Attrs {
     let (atime, mtime, ctime) = inode.times();
     Attrs {
-        uid: inode.uid(),
-        gid: inode.gid(),
+        uid: inode.uid().get(),
+        gid: inode.gid().get(),
         mode: u32::from(inode.mode()),
         inode: CapInode {
             size: u64::try_from(inode.size()).unwrap_or(0),

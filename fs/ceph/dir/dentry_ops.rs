@@ -5,6 +5,7 @@ use kernel_ext::fs::{
     dentry::{
         self,
         LookupFlags,
+        Stable,
         Uncounted, //
     },
     inode,
@@ -73,11 +74,11 @@ impl dentry::Operations for DentryOps {
         .ok_or(ECHILD)
     }
 
-    fn prune(dentry: &Uncounted<CephFs>, parent: &Uncounted<CephFs>) {
+    fn prune(dentry: Stable<'_, CephFs>) {
         if dentry.is_unhashed() || dentry.is_negative() {
             return;
         }
-        if let Some(dir) = parent.inode_uncounted() {
+        if let Some(dir) = dentry.parent().inode_uncounted() {
             match dir.super_data() {
                 Some(fs) => fs.name_dropped(dir),
                 // All goes.

@@ -51,7 +51,7 @@ impl inode::Operations for DirOps {
     type Fs = CephFs;
 
     fn lookup<'a>(
-        dir: &Inode<CephFs>,
+        dir: inode::Locked<'_, CephFs>,
         dentry: Unhashed<'a, CephFs>,
         _flags: LookupFlags,
     ) -> Result<Spliced<'a, CephFs>> {
@@ -68,7 +68,7 @@ impl inode::Operations for DirOps {
             spliced.data().set_dir_gen(shared_gen);
             return Ok(spliced);
         }
-        let trace = fs.lookup(dir, name)?;
+        let trace = fs.lookup(&dir, name)?;
         let spliced = dentry.splice(trace.target)?;
         if let Some((origin, grant)) = &trace.name {
             spliced.data().learn(origin, *grant);

@@ -10,6 +10,10 @@ use kernel::{
     sync::Arc, //
 };
 use kernel_ext::fs::{
+    idmap::{
+        Kgid,
+        Kuid, //
+    },
     inode::{
         attr::Time,
         mode, //
@@ -116,7 +120,7 @@ pub(crate) fn from_caps(
 ) {
     let issued = caps.caps;
     if issued.intersects(Caps::AUTH_SHARED) {
-        inode.set_owner(caps.uid, caps.gid);
+        inode.set_owner(Kuid::new(caps.uid), Kgid::new(caps.gid));
         inode.set_mode((caps.mode & 0o7777) as u16);
         if let Some((btime, _)) = caps.btime {
             state.btime = btime;
@@ -195,7 +199,7 @@ pub(crate) fn from_stat(
 
     state.change_attr = state.change_attr.max(stat.change_attr());
     if of(Caps::AUTH_SHARED) {
-        inode.set_owner(stat.uid(), stat.gid());
+        inode.set_owner(Kuid::new(stat.uid()), Kgid::new(stat.gid()));
         inode.set_mode((stat.mode() & 0o7777) as u16);
         state.btime = stat.btime();
     }

@@ -24,7 +24,7 @@ mod states;
 
 pub(super) use ops::table;
 pub use ops::Operations;
-pub use states::{Child, DirChildren, InLookup, Spliced, Unhashed};
+pub use states::{Child, DirChildren, InLookup, Spliced, Stable, Unhashed};
 
 /// Data of a dentry.
 ///
@@ -143,12 +143,6 @@ impl<T: FileSystem> Uncounted<T> {
     pub fn is_unhashed(&self) -> bool {
         // SAFETY: The dentry is valid.
         unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).d_hash.pprev).is_null() }
-    }
-
-    /// The parent, for callers with the lock of the dentry held, when it cannot change.
-    pub(super) fn parent_uncounted(&self) -> &Uncounted<T> {
-        // SAFETY: A dentry holds its parent until it is freed.
-        unsafe { Self::from_raw((*self.as_ptr()).d_parent) }
     }
 }
 

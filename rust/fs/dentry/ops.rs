@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The operations of dentries, as a trait and as a table.
 
-use super::{Dentry, DentryData, LookupFlags, Memory, Uncounted};
+use super::{Dentry, DentryData, LookupFlags, Memory, Stable, Uncounted};
 use crate::bindings;
 use crate::fs::inode::{self, Inode};
 use crate::fs::FileSystem;
@@ -42,15 +42,14 @@ pub trait Operations: Sized {
     /// True if the dentry shall not be kept when its last user is gone.
     ///
     /// Called with the lock of the dentry held.
-    fn delete(_dentry: &Uncounted<Self::Fs>, _parent: &Uncounted<Self::Fs>) -> bool {
+    fn delete(_dentry: Stable<'_, Self::Fs>) -> bool {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
     /// The dentry is about to be dropped; it is still in its directory.
     ///
-    /// Called with the lock of the dentry held; the parent cannot change, and is held by
-    /// the dentry.
-    fn prune(_dentry: &Uncounted<Self::Fs>, _parent: &Uncounted<Self::Fs>) {
+    /// Called with the lock of the dentry held.
+    fn prune(_dentry: Stable<'_, Self::Fs>) {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
@@ -145,9 +144,9 @@ impl<O: Operations> Vtable<O> {
     /// `dentry` is of the file system, hashed or not, and locked: neither name, parent nor inode
     /// changes, and it holds the last two.
     unsafe extern "C" fn d_delete(dentry: *const bindings::dentry) -> c_int {
-        // SAFETY: The VFS has locked the dentry, so its parent does not change.
-        let dentry = unsafe { Uncounted::from_raw(dentry.cast_mut()) };
-        O::delete(dentry, dentry.parent_uncounted()).into()
+        // SAFETY: The caller's obligation: it is locked.
+        let dentry = unsafe { Stable::new(Uncounted::from_raw(dentry.cast_mut())) };
+        O::delete(dentry).into()
     }
 
     /// Called by `__dentry_kill`, with `d_lock` held, and `i_lock` if it has an inode. Must not
@@ -157,9 +156,8 @@ impl<O: Operations> Vtable<O> {
     ///
     /// As for [`Self::d_delete`]; nobody has a reference any more.
     unsafe extern "C" fn d_prune(dentry: *mut bindings::dentry) {
-        // SAFETY: The VFS has locked the dentry, so its parent does not change.
-        let dentry = unsafe { Uncounted::from_raw(dentry) };
-        O::prune(dentry, dentry.parent_uncounted());
+        // SAFETY: The caller's obligation: it is locked.
+        O::prune(unsafe { Stable::new(Uncounted::from_raw(dentry)) });
     }
 
     /// Called by `__d_alloc`, in a task: for a root, for a lookup, which holds `i_rwsem` of the

@@ -6,10 +6,13 @@
 //!
 //! ```
 //! use kernel_ext::fs::dentry::{Spliced, Unhashed};
-//! use kernel_ext::fs::{inode::Key, FileSystem, Inode};
+//! use kernel_ext::fs::{
+//!     inode::{Key, Locked},
+//!     FileSystem,
+//! };
 //!
 //! fn lookup<'a, T: FileSystem>(
-//!     dir: &Inode<T>,
+//!     dir: Locked<'_, T>,
 //!     dentry: Unhashed<'a, T>,
 //!     known: fn(&[u8]) -> Option<Key<T>>,
 //! ) -> Result<Spliced<'a, T>> {
@@ -18,7 +21,7 @@
 //! }
 //! ```
 
-use super::{Dentry, DentryRef};
+use super::{Dentry, DentryRef, Uncounted};
 use crate::bindings;
 use crate::fs::inode::InodeRef;
 use crate::fs::FileSystem;
@@ -29,11 +32,53 @@ use core::ptr::{self, NonNull};
 use kernel::error::from_err_ptr;
 use kernel::prelude::*;
 
+/// A dentry whose name and parent do not change now.
+///
+/// # Invariants
+///
+/// So it is for `'a`: its lock is held, or it is not hashed and the lock of its directory is.
+pub struct Stable<'a, T: FileSystem>(&'a Uncounted<T>);
+
+impl<'a, T: FileSystem> Stable<'a, T> {
+    /// # Safety
+    ///
+    /// As in the invariants.
+    pub(in crate::fs) unsafe fn new(dentry: &'a Uncounted<T>) -> Self {
+        // INVARIANT: The caller's obligation.
+        Self(dentry)
+    }
+
+    /// The name.
+    pub fn name(&self) -> &'a [u8] {
+        // SAFETY: By the invariant it does not change, nor is it freed.
+        unsafe {
+            let name = &raw const (*self.0.as_ptr()).__bindgen_anon_1.d_name;
+            let len = (*name).__bindgen_anon_1.__bindgen_anon_1.len as usize;
+            core::slice::from_raw_parts((*name).name, len)
+        }
+    }
+
+    /// The parent; a root is its own.
+    pub fn parent(&self) -> &'a Uncounted<T> {
+        // SAFETY: By the invariant it does not change, and a dentry holds its parent.
+        unsafe { Uncounted::from_raw((*self.0.as_ptr()).d_parent) }
+    }
+}
+
+impl<T: FileSystem> Deref for Stable<'_, T> {
+    type Target = Uncounted<T>;
+
+    fn deref(&self) -> &Uncounted<T> {
+        self.0
+    }
+}
+
 /// A dentry that is not in the tree yet, of a directory that is locked.
 ///
 /// # Invariants
 ///
-/// The caller of the operation holds it, and nobody changes its name and parent.
+/// The caller of the operation holds it, and nobody changes its name and parent, or puts it
+/// into the tree, before [`splice`](Self::splice).
 pub struct Unhashed<'a, T: FileSystem>(&'a Dentry<T>);
 
 impl<'a, T: FileSystem> Unhashed<'a, T> {
@@ -52,9 +97,9 @@ impl<'a, T: FileSystem> Unhashed<'a, T> {
 
     /// The name. It may change once the dentry is in the tree.
     pub fn name(&self) -> &[u8] {
-        // SAFETY: By the invariant the name does not change, until `splice` takes `self`:
-        // then a lookup elsewhere may move the dentry.
-        unsafe { stable_name(self.0.as_ptr()) }
+        // SAFETY: By the invariant, until `splice` takes `self`: then a lookup elsewhere may
+        // move the dentry.
+        unsafe { Stable::new(self.0) }.name()
     }
 
     /// The parent.
@@ -89,20 +134,6 @@ impl<'a, T: FileSystem> Unhashed<'a, T> {
             given: self.0,
             other: None,
         }
-    }
-}
-
-/// The name of a dentry.
-///
-/// # Safety
-///
-/// The dentry must be valid, and its name must not change for `'a`.
-unsafe fn stable_name<'a>(dentry: *mut bindings::dentry) -> &'a [u8] {
-    // SAFETY: The caller says that the dentry is valid, and keeps its name for `'a`.
-    unsafe {
-        let name = &raw const (*dentry).__bindgen_anon_1.d_name;
-        let len = (*name).__bindgen_anon_1.__bindgen_anon_1.len as usize;
-        core::slice::from_raw_parts((*name).name, len)
     }
 }
 

@@ -73,6 +73,8 @@ pub struct DirContext<'a, T: FileSystem> {
     pub(super) ctx: *mut bindings::dir_context,
     pub(super) file: *mut bindings::file,
     pub(super) dir: &'a Dentry<T>,
+    /// The inode of `dir`, which is a directory.
+    pub(super) _locked: inode::Locked<'a, T>,
 }
 
 impl<'a, T: FileSystem> DirContext<'a, T> {
@@ -113,7 +115,7 @@ impl<'a, T: FileSystem> DirContext<'a, T> {
 
     /// The children in the dentry cache, to be found and added.
     pub fn children(&self) -> DirChildren<'a, T> {
-        // SAFETY: `iterate_shared` is called with the directory locked.
+        // SAFETY: The directory is locked for `'a`.
         unsafe { DirChildren::new(self.dir) }
     }
 }

@@ -4,6 +4,7 @@
 use super::io::{Outcome, ReadIter};
 use super::{DirContext, OpenFile, Opening, SpliceRead};
 use crate::bindings;
+use crate::fs::inode::Locked;
 use crate::fs::vm::{self, Fault};
 use crate::fs::{FileSystem, Inode};
 use core::marker::PhantomData;
@@ -260,6 +261,8 @@ impl<O: Operations> Vtable<O> {
                 ctx,
                 file,
                 dir: open.dentry(),
+                // SAFETY: The caller's obligation.
+                _locked: unsafe { Locked::new(open.inode()) },
             };
             O::iterate(open, ctx)?;
             Ok(0)

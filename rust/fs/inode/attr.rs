@@ -13,6 +13,7 @@
 
 use super::Inode;
 use crate::bindings;
+use crate::fs::idmap::Idmap;
 use crate::fs::FileSystem;
 use kernel::types::Opaque;
 
@@ -152,7 +153,7 @@ impl Stat {
 
 /// A call of `getattr`.
 pub struct GetAttr<'a, T: FileSystem> {
-    pub(in crate::fs) idmap: *mut bindings::mnt_idmap,
+    pub(in crate::fs) idmap: Idmap<'a>,
     pub(in crate::fs) inode: &'a Inode<T>,
     pub(in crate::fs) stat: &'a mut Stat,
     /// Which fields are asked for.
@@ -173,7 +174,7 @@ impl<'a, T: FileSystem> GetAttr<'a, T> {
         // SAFETY: The VFS has given all three for this call.
         unsafe {
             bindings::generic_fillattr(
-                self.idmap,
+                self.idmap.as_ptr(),
                 self.request_mask,
                 self.inode.as_ptr(),
                 self.stat.0.get(),

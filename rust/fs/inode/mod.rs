@@ -9,6 +9,7 @@
 //! by [`Inode::set_owner`] and so on. The file system has to make sure, by a lock of its
 //! own, that they are changed by one task at a time, or a mixture may be seen.
 
+use super::idmap::{Kgid, Kuid};
 use super::{FileSystem, SuperBlock};
 use crate::bindings;
 use core::marker::PhantomData;
@@ -155,15 +156,15 @@ impl<T: FileSystem> Uncounted<T> {
     }
 
     /// The owner, as the file system has it.
-    pub fn uid(&self) -> u32 {
+    pub fn uid(&self) -> Kuid {
         // SAFETY: The inode is valid.
-        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_uid).val }
+        Kuid::new(unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_uid).val })
     }
 
     /// The group, as the file system has it.
-    pub fn gid(&self) -> u32 {
+    pub fn gid(&self) -> Kgid {
         // SAFETY: The inode is valid.
-        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_gid).val }
+        Kgid::new(unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).i_gid).val })
     }
 
     /// The number of links.
@@ -257,12 +258,12 @@ impl<T: FileSystem> Inode<T> {
     }
 
     /// Sets owner and group.
-    pub fn set_owner(&self, uid: u32, gid: u32) {
+    pub fn set_owner(&self, uid: Kuid, gid: Kgid) {
         let raw = self.as_ptr();
         // SAFETY: The inode is valid; readers take no lock.
         unsafe {
-            ptr::write_volatile(&raw mut (*raw).i_uid.val, uid);
-            ptr::write_volatile(&raw mut (*raw).i_gid.val, gid);
+            ptr::write_volatile(&raw mut (*raw).i_uid.val, uid.get());
+            ptr::write_volatile(&raw mut (*raw).i_gid.val, gid.get());
         }
     }
 
@@ -336,6 +337,32 @@ impl<T: FileSystem> Inode<T> {
     pub fn find_alias(&self) -> Option<super::DentryRef<T>> {
         // SAFETY: The inode has a reference; the dentry comes with one.
         unsafe { super::DentryRef::from_vfs(bindings::d_find_alias(self.as_ptr())) }
+    }
+}
+
+/// An inode whose `i_rwsem` is held, at least shared: no names are added to a directory, nor
+/// taken out, but by who holds it too.
+///
+/// # Invariants
+///
+/// The caller of the operation holds both the inode and the lock for `'a`.
+pub struct Locked<'a, T: FileSystem>(&'a Inode<T>);
+
+impl<'a, T: FileSystem> Locked<'a, T> {
+    /// # Safety
+    ///
+    /// As in the invariants.
+    pub(super) unsafe fn new(inode: &'a Inode<T>) -> Self {
+        // INVARIANT: The caller's obligation.
+        Self(inode)
+    }
+}
+
+impl<T: FileSystem> Deref for Locked<'_, T> {
+    type Target = Inode<T>;
+
+    fn deref(&self) -> &Inode<T> {
+        self.0
     }
 }
 

@@ -2,8 +2,9 @@
 //! The operations of inodes, as a trait and as a table.
 
 use super::attr::{GetAttr, Stat};
-use super::{Inode, Uncounted};
+use super::{Inode, Locked, Uncounted};
 use crate::bindings;
+use crate::fs::idmap::Idmap;
 use crate::fs::{dentry, FileSystem};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -35,7 +36,7 @@ impl Access {
 
 /// The check of mode bits and ids that the VFS offers.
 pub struct GenericPermission<'a> {
-    idmap: *mut bindings::mnt_idmap,
+    idmap: Idmap<'a>,
     inode: *mut bindings::inode,
     mask: c_int,
     _p: PhantomData<&'a ()>,
@@ -50,7 +51,7 @@ impl GenericPermission<'_> {
     pub fn check(&self) -> Result {
         // SAFETY: The VFS has given all three for this call.
         kernel::error::to_result(unsafe {
-            bindings::generic_permission(self.idmap, self.inode, self.mask)
+            bindings::generic_permission(self.idmap.as_ptr(), self.inode, self.mask)
         })
     }
 }
@@ -61,9 +62,9 @@ pub trait Operations: Sized {
     /// The file system.
     type Fs: FileSystem;
 
-    /// Finds `dentry` in the directory `dir`, which is locked, at least shared.
+    /// Finds `dentry` in the directory `dir`. May sleep.
     fn lookup<'a>(
-        _dir: &Inode<Self::Fs>,
+        _dir: Locked<'_, Self::Fs>,
         _dentry: dentry::Unhashed<'a, Self::Fs>,
         _flags: dentry::LookupFlags,
     ) -> Result<dentry::Spliced<'a, Self::Fs>> {
@@ -163,9 +164,13 @@ impl<O: Operations> Vtable<O> {
         dentry: *mut bindings::dentry,
         flags: c_uint,
     ) -> *mut bindings::dentry {
-        // SAFETY: The VFS calls it with a reference to the locked directory, for a dentry
-        // of it that is not hashed and that it holds.
-        let (dir, dentry) = unsafe { (Inode::from_raw(dir), dentry::Unhashed::from_raw(dentry)) };
+        // SAFETY: The caller's obligation.
+        let (dir, dentry) = unsafe {
+            (
+                Locked::new(Inode::from_raw(dir)),
+                dentry::Unhashed::from_raw(dentry),
+            )
+        };
         match O::lookup(dir, dentry, dentry::LookupFlags::new(flags)) {
             Ok(spliced) => spliced.into_vfs(),
             Err(err) => err.to_ptr(),
@@ -186,7 +191,8 @@ impl<O: Operations> Vtable<O> {
     ) -> c_int {
         from_result(|| {
             let generic = GenericPermission {
-                idmap,
+                // SAFETY: The caller's obligation.
+                idmap: unsafe { Idmap::from_raw(idmap) },
                 inode,
                 mask,
                 _p: PhantomData,
@@ -222,7 +228,7 @@ impl<O: Operations> Vtable<O> {
             // SAFETY: The VFS holds the path, whose dentry is positive, and gives a buffer.
             let call = unsafe {
                 GetAttr {
-                    idmap,
+                    idmap: Idmap::from_raw(idmap),
                     inode: Inode::from_raw((*(*path).dentry).d_inode),
                     stat: Stat::from_raw(stat),
                     request_mask,

@@ -5,6 +5,7 @@
 use super::context::{self, FsContext, Sget};
 use super::dentry::{self, Child, DentryData, LookupFlags};
 use super::file::{self, DirContext, EntryType, OpenFile, Opening, ReadIter, SpliceRead};
+use super::idmap::{Kgid, Kuid};
 use super::inode::attr::{GetAttr, Time};
 use super::inode::{self, Access, GenericPermission, Got, Inode, InodeData, InodeRef};
 use super::netfs::{self, ReadToken, Subrequest};
@@ -140,7 +141,7 @@ fn get(sb: &SuperBlock<TestFs>, key: u64) -> Result<InodeRef<TestFs>> {
         // Dropping the new inode makes it a bad one.
         _ => return Err(ENOENT),
     }
-    new.set_owner(7, 8);
+    new.set_owner(Kuid::new(7), Kgid::new(8));
     new.set_nlink(1);
     new.set_times(
         Time { sec: 1, nsec: 2 },
@@ -274,7 +275,7 @@ impl inode::Operations for InodeOps {
     type Fs = TestFs;
 
     fn lookup<'a>(
-        dir: &Inode<TestFs>,
+        dir: inode::Locked<'_, TestFs>,
         dentry: dentry::Unhashed<'a, TestFs>,
         _flags: LookupFlags,
     ) -> Result<dentry::Spliced<'a, TestFs>> {
@@ -581,7 +582,8 @@ mod tests {
             // The last reference of an inode that nobody else has.
             drop(get(sb, THE_FILE)?);
             let inode = get(sb, THE_FILE)?;
-            assert_eq!((inode.ino(), inode.uid(), inode.gid()), (THE_FILE, 7, 8));
+            let owner = (inode.uid().get(), inode.gid().get());
+            assert_eq!((inode.ino(), owner), (THE_FILE, (7, 8)));
             assert_eq!(inode.times().1, Time { sec: 3, nsec: 4 });
             inode.put_now();
             handle

@@ -114,7 +114,7 @@ impl inode::Operations for Ops {
     type Fs = PlainFs;
 
     fn lookup<'a>(
-        dir: &Inode<PlainFs>,
+        dir: inode::Locked<'_, PlainFs>,
         dentry: dentry::Unhashed<'a, PlainFs>,
         _: LookupFlags,
     ) -> Result<dentry::Spliced<'a, PlainFs>> {
