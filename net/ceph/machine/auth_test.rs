@@ -50,7 +50,7 @@ impl Crypto for Toy {
 
     fn hmac_sha256(&self, key: &[u8], data: &[u8]) -> [u8; 32] {
         let mut out = [0; 32];
-        for (i, byte) in data.iter().chain(key).enumerate() {
+        for (i, byte) in Iterator::chain(data.iter(), key).enumerate() {
             out[i % 32] ^= byte.rotate_left((i / 32) as u32);
         }
         out
