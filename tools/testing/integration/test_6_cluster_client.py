@@ -67,65 +67,63 @@ def test_monitor_that_insists_on_secure(t):
 
 
 @contextlib.contextmanager
-def requiring_reef(t):
-    """A cluster with a map that only clients of Reef and later can follow."""
-    t.cluster.mon("osd pool create", pool="reef", pg_num=1)
+def monitor(t, mode, port, mask=0):
+    """A monitor in the guest that is of no use; gives how many connections it has got."""
+    t.ok("rm -f /lab/run/monitor.*; ip link set lo up")
+    job = t.g.spawn(f"exec python3 /lab/src/tools/testing/integration/in_guest/monitor.py {mode} {port} {mask}")
+
+    def count():
+        return int(open(f"{t.g.dir}/monitor.count").read() or 0)
     try:
-        for var, val in (("size", "2"), ("min_size", "1")):
-            t.cluster.mon("osd pool set", pool="reef", var=var, val=val, yes_i_really_mean_it=True)
-        pool = next(p["pool"] for p in t.cluster.mon_json("osd dump")["pools"] if p["pool_name"] == "reef")
-        pg = f"{pool}.0"
-        t.wait("the group has two OSDs", lambda: len(t.cluster.mon_json("pg map", pgid=pg)["acting"]) == 2, 60)
-        t.cluster.wait_health()
-        t.cluster.mon("osd set-require-min-compat-client", version="reef", yes_i_really_mean_it=True)
-        t.cluster.mon("osd pg-upmap-primary", pgid=pg, id=t.cluster.mon_json("pg map", pgid=pg)["acting"][1])
-        try:
-            yield
-        finally:
-            t.cluster.mon("osd rm-pg-upmap-primary", pgid=pg)
-            t.cluster.mon("osd set-require-min-compat-client", version="luminous", yes_i_really_mean_it=True)
+        t.wait("it listens", lambda: os.path.exists(f"{t.g.dir}/monitor.count") or job.finished(), 20)
+        yield count
     finally:
-        t.cluster.mon("osd pool delete", pool="reef", pool2="reef", yes_i_really_really_mean_it=True)
-    t.cluster.wait_health()
+        t.ok("touch /lab/run/monitor.stop")
+        job.wait(10)
+
+
+def local(t, port, **changed):
+    return t.options(secret=None, mon_addr=f"127.0.0.1:{port}", **changed)
+
+
+def said_by_mount(t, options):
+    """What mount(8) prints, of a kernel that tells why."""
+    r = t.run(f"mount -i -t ceph \"{NEW}\" {M} -o {options}", 60)
+    t.check(r.status, "it is mounted")
+    return r.out
 
 
 def test_features_that_are_missing(t):
-    """They are named, once: a mount ends at once, and one that is there asks with pauses."""
+    """They are named, once, and the mount ends at once: the others would say the same."""
     if not t.rust:
-        t.skip("the C client floods dmesg")
-    t.umount_all()
-    t.equal(t.mount2(NEW, t.options())[0], "OK", "mount")
-    debug = folder(t)
-
-    def lines(mark, word):
-        return [x for x in t.g.dmesg(mark).splitlines() if word in x]
-
-    with requiring_reef(t):
-        fails_at = f"{M}2"
-        t.ok(f"mkdir -p {fails_at}")
+        t.skip("the C client floods dmesg, and waits")
+    with monitor(t, "features", 3300, 1 << 55 | 1 << 24) as count:
         mark = t.g.mark()
-        r, s = t.mount2(NEW, t.options() + ",noshare", at=fails_at)
-        t.equal(r, "EHOSTUNREACH", "another mount")
-        t.check(s < 10, f"it took {s} s")
-        t.equal(len(lines(mark, "SERVER_REEF")), 1, f"lines that name it: {t.g.dmesg(mark)}")
-        t.equal(lines(mark, "session established"), [], "sessions")
-        r = t.run(f"mount -i -t ceph \"{NEW}\" {fails_at} -o {t.options()},noshare")
-        t.check(r.status and "SERVER_REEF" in r.out, f"mount(8) says {r}")
+        fails(t, NEW, local(t, 3300), "EHOSTUNREACH", ["recovery_reservation_2, bit 55"], 0, 10)
+        t.equal(len([x for x in t.g.dmesg(mark).splitlines() if "bit 55" in x]), 1, "lines that name them")
+        t.check("session established" not in t.g.dmesg(mark), "there was no session")
+        t.check(1 <= count() <= 3, f"{count()} connections")
+        said = said_by_mount(t, local(t, 3300))
+        t.check("bit 55" in said, f"mount(8) says {said}")
 
-        # The mount that is there loses its session, and gets no other one.
-        mark = t.g.mark()
-        for name in t.cluster.names("mon"):
-            t.cluster.restart(name)
-            t.wait(f"{name} is in the quorum", lambda name=name: t.cluster.in_quorum(name), 60)
-        t.wait("health names them", lambda: "SERVER_REEF" in t.ok(f"head -n 1 {debug}/health"), 60)
-        time.sleep(10)
-        t.equal(len(lines(mark, "SERVER_REEF")), 1, f"lines that name it: {t.g.dmesg(mark)}")
-        said = t.g.dmesg(mark).splitlines()
-        t.check(len(said) < 30, f"dmesg says too much: {said}")
-        t.equal(t.ok(f"stat -c %s {M}/sizes/4096"), "4096\n", "what is known")
-    t.wait("the session is back", lambda: "SERVER_REEF" not in t.ok(f"head -n 1 {debug}/health"), 90)
-    t.ok(f"stat -f {M}", 90)
-    t.umount()
+
+def test_monitor_that_falls_silent(t):
+    """One that has taken the key and then says nothing is given up as one that says nothing at all."""
+    if not t.rust:
+        t.skip("the C client waits for it")
+    with monitor(t, "silent", 3300) as count:
+        fails(t, NEW, local(t, 3300, mount_timeout=8), "EHOSTUNREACH", ["no monitor answered"], 7, 20)
+        t.check(2 <= count() <= 4, f"{count()} connections in 8 s")
+
+
+def test_port_of_msgr1(t):
+    """That msgr2 has another port is what the log and mount(8) say."""
+    if not t.rust:
+        t.skip("the C client does not say")
+    with monitor(t, "msgr1", 6789):
+        fails(t, NEW, local(t, 6789, mount_timeout=4), "EHOSTUNREACH", ["3300"], 3, 15)
+        said = said_by_mount(t, local(t, 6789, mount_timeout=4))
+        t.check("3300" in said and "msgr1" in said, f"mount(8) says {said}")
 
 
 def test_questions_to_monitors(t):
