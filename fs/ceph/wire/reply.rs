@@ -452,6 +452,17 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_may_be_missing() -> Result {
+        let mut e = Encoder::new();
+        e.u32(Op::READDIR.0)?.i32(0)?.u32(5)?.bytes(&[0; 3])?;
+        // Neither a trace, nor what was listed, nor snapshots.
+        e.bytes(&[0; 12])?;
+        let reply = ClientReply::decode(e.as_slice(), Op::READDIR)?;
+        assert!(matches!(reply.extra, Extra::None));
+        Ok(())
+    }
+
+    #[test]
     fn forwards() -> Result {
         let bytes = [2, 0, 0, 0, 3, 0, 0, 0];
         let forward = Forward::decode(&bytes)?;

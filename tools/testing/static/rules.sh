@@ -30,6 +30,17 @@ series=$(grep -rnE 'kernel_[0-9]+_[0-9]+' rust net fs --include='*.rs' |
 [ "$(grep -oE '\b[67]\.[0-9]+\b' README.md | sort -u)" = "$(all_series | sort -u)" ] ||
 	bad "README.md: names other kernels than rust/series: $(all_series | xargs)"
 
+# Each test that the documentation names is there.
+while IFS=: read -r suite tests; do
+	case $suite in
+	test_* | long_*) file=$(find tools/testing -name "$suite.py") ;;
+	*) file=$(grep -rlF "kunit_tests($suite)" rust net fs --include='*.rs' || true) ;;
+	esac
+	for t in ${tests//,/ }; do
+		[ -n "$file" ] && grep -qE "(fn|def) $t\(" "$file" || bad "Documentation: there is no $suite: $t"
+	done
+done < <(grep -rhoE '``[a-z0-9_]+: [a-z0-9_, ]+``' Documentation --include='*.rst' | tr -d '`')
+
 # The pure crates use nothing of the kernel crate but what the host has too.
 pure=$(grep -rnE 'kernel_ext|kernel::(sync::[^A]|workqueue|bindings|task|fs|time|net|page|device)\b' \
 	net/ceph/wire net/ceph/machine net/ceph/crush fs/ceph/wire fs/ceph/machine 2>/dev/null || true)
