@@ -46,7 +46,7 @@ unsafe impl Base for Inode {
         // SAFETY: As the caller says. The operations are set, or not, before there is a file.
         let ret = unsafe {
             let inode = (*(*iocb).ki_filp).f_inode.cast::<bindings::netfs_inode>();
-            if (*inode).ops.is_null() {
+            if (*inode).ops.is_null() || (*iocb).ki_flags & bindings::IOCB_DIRECT != 0 {
                 return Err(EINVAL);
             }
             bindings::netfs_buffered_read_iter(iocb, iter)

@@ -99,7 +99,8 @@ pub struct Request<'a, T: FileSystem> {
 }
 
 impl<'a, T: FileSystem> Request<'a, T> {
-    /// The inode. netfs does not hold a reference, but eviction waits for the request.
+    /// The inode. netfs does not hold a reference, but who reads has its file, or has locked
+    /// pages of it.
     pub fn inode(&self) -> &'a Uncounted<T> {
         // SAFETY: The request is valid for this call, and so is the inode.
         unsafe { Uncounted::from_raw((*self.raw.as_ptr()).inode) }

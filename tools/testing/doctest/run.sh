@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # run.sh: compiles the examples in the documentation of rust/, as code of a crate that
 # uses it: with the flags that Kbuild used, and no unsafe code. They are not run: each
-# abstraction has KUnit tests for that.
+# abstraction has KUnit tests for that. Then what must not compile: see refused.rs.
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 need_root
 out=$("$TESTING/kernel/modules.sh")
@@ -47,6 +47,22 @@ compile() {
 			--extern kernel_ext --emit=metadata=$2/examples.rmeta -Adead_code -Aunused -Amissing_docs $2/examples.rs"
 		eval "$cmd"
 		echo "$n examples compile"
+
+		src=/src/tools/testing/doctest/refused.rs
+		# What is wrong with a table is found when code is made for it.
+		refused="${cmd%% --crate-name *} --crate-name refused --crate-type rlib --extern kernel_ext"
+		refused="$refused --emit=obj=$2/refused.o -Aunexpected_cfgs -Adead_code -Aunused $src"
+		eval "$refused"
+		n=0
+		while IFS=: read -r name text; do
+			n=$((n + 1))
+			if eval "$refused --cfg case=\\\"$name\\\"" >"$2/refused.log" 2>&1; then
+				echo "refused.rs: $name compiles"
+				exit 1
+			fi
+			grep -qF -- "${text# }" "$2/refused.log" || { cat "$2/refused.log"; exit 1; }
+		done < <(sed -nE "s/^ *\/\/ REFUSED ([a-z_]+: .*)/\1/p" $src)
+		echo "$n wrong uses are refused"
 	' doctest "$(box_path "$out")" "$(box_path "$work")"
 }
 with_lock "doctest-$(key "$work")" compile
