@@ -17,9 +17,10 @@ pub struct LocalModule;
 #[cfg(kernel_7_3)]
 impl kernel::ModuleMetadata for LocalModule {
     const NAME: &'static kernel::str::CStr = c"kernel_ext";
-    // SAFETY: Null stands for no module, which needs no counting.
-    const THIS_MODULE: kernel::ThisModule =
-        unsafe { kernel::ThisModule::from_ptr(core::ptr::null_mut()) };
+    const THIS_MODULE: kernel::ThisModule = {
+        // SAFETY: Null stands for no module, which needs no counting.
+        unsafe { kernel::ThisModule::from_ptr(core::ptr::null_mut()) }
+    };
 }
 
 pub mod alloc_scope;

@@ -59,8 +59,8 @@ impl Krb5 {
     /// * `ENOENT` - it lacks a cipher or a digest of it.
     /// * `ENOMEM`
     pub fn new(key: &[u8; Self::KEY], usage: u32) -> Result<Self> {
-        // SAFETY: Only looks the number up in a constant table.
         let enctype = NonNull::new(
+            // SAFETY: Only looks the number up in a constant table.
             unsafe {
                 bindings::crypto_krb5_find_enctype(
                     bindings::KRB5_ENCTYPE_AES256_CTS_HMAC_SHA384_192,
