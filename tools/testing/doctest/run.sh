@@ -14,7 +14,7 @@ compile() {
 	mkdir -p "$work"
 	# shellcheck disable=SC2016
 	in_toolbox bash -ec '
-		export KERNEL_EXT_OBJ=$1/rust RUSTC_BOOTSTRAP=1 EXAMPLES=$2
+		export KERNEL_EXT_OBJ=$1/rust OBJTREE=$1 RUSTC_BOOTSTRAP=1 EXAMPLES=$2
 		cd "$1"
 		cmd=$(sed -n "s/^savedcmd_[^ ]* := //p" rust/.kernel_ext.o.cmd)
 		cmd=${cmd%%;*}
