@@ -229,5 +229,5 @@ pub struct Incoming {
     /// data in it.
     pub dest: Option<IovDest>,
     /// The share that it has of the memory for what is received.
-    pub(super) _charge: Option<Charge>,
+    pub(crate) _charge: Option<Charge>,
 }

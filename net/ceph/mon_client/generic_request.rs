@@ -102,6 +102,7 @@ mod tests {
             middle: Default::default(),
             data: Default::default(),
             dest: None,
+            _charge: None,
         });
         assert!(request.request.is_complete());
         Ok(request.request.wait(&waits))
