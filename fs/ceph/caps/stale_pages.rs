@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_doubt_that_is_raised_while_pages_are_dropped_stays() {
-        let mut stale = StalePages::new();
+        let mut stale_pages = StalePages::new();
         assert!(!stale_pages.any());
         stale_pages.raise();
         let first = stale_pages.begin();
