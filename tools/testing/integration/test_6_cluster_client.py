@@ -73,7 +73,7 @@ def monitor(t, mode, port, mask=0):
     job = t.g.spawn(f"exec python3 /lab/src/tools/testing/integration/in_guest/monitor.py {mode} {port} {mask}")
 
     def count():
-        return int(open(f"{t.g.dir}/monitor.count").read() or 0)
+        return int(open(f"{t.g.dir}/monitor.count").read())
     try:
         t.wait("it listens", lambda: os.path.exists(f"{t.g.dir}/monitor.count") or job.finished(), 20)
         yield count
