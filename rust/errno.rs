@@ -36,6 +36,8 @@ errnos! {
     eproto = EPROTO;
     /// Required key not available.
     enokey = ENOKEY;
+    /// No locks available.
+    enolck = ENOLCK;
 }
 
 #[kernel::prelude::kunit_tests(kernel_ext_errno)]
@@ -48,5 +50,6 @@ mod tests {
         assert_eq!(eopnotsupp().to_errno(), -95);
         assert_eq!(eafnosupport().to_errno(), -97);
         assert_eq!(enokey().to_errno(), -126);
+        assert_eq!(enolck().to_errno(), -37);
     }
 }

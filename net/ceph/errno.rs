@@ -47,6 +47,8 @@ errno! {
     estale = 116,
     /// File name too long.
     enametoolong = 36,
+    /// No locks available.
+    enolck = 37,
     /// Too many symbolic links.
     eloop = 40,
     /// Disk quota exceeded.

@@ -179,6 +179,7 @@
 
 use kernel::str::CStr;
 
+pub mod acl;
 pub mod context;
 pub mod dentry;
 pub mod direct;
@@ -193,6 +194,7 @@ pub mod super_block;
 #[cfg(CONFIG_KUNIT = "y")]
 mod test;
 mod vm;
+pub mod xattr;
 
 pub use context::FsContext;
 pub use dentry::{Dentry, DentryRef};

@@ -8,7 +8,9 @@
 /* bindgen reads this file too: it must see the functions as global there. */
 #define __rust_helper
 
+#include "acl.c"
 #include "crypto.c"
+#include "filelock.c"
 #include "fs.c"
 #include "keys.c"
 #include "mm.c"

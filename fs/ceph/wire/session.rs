@@ -88,9 +88,9 @@ impl SessionOp {
 /// What one grant of the client's MDS capability allows (`MDSCapAuth`).
 #[derive(Debug)]
 pub struct CapAuth {
-    /// For this user; -1 for all.
+    /// For this user; [`Self::ANY_UID`] for all.
     pub uid: i64,
-    /// For these groups.
+    /// For these groups of the user; none for all.
     pub gids: KVVec<u32>,
     /// Below this path.
     pub path: KVVec<u8>,
@@ -111,6 +111,9 @@ fn owned(bytes: &[u8]) -> Result<KVVec<u8>> {
 }
 
 impl CapAuth {
+    /// `MDS_AUTH_UID_ANY`.
+    pub const ANY_UID: i64 = -1;
+
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let (_, mut outer) = d.versioned(1)?;
         let (_, mut matching) = outer.versioned(1)?;

@@ -14,6 +14,7 @@ use kernel::types::{ForeignOwnable, Opaque};
 
 mod dir;
 mod io;
+pub mod lock;
 mod ops;
 mod splice;
 

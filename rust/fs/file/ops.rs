@@ -2,7 +2,7 @@
 //! The operations of open files and directories, as a trait and as a table.
 
 use super::io::{Outcome, ReadIter};
-use super::{DirContext, OpenFile, Opening, SpliceRead};
+use super::{lock, DirContext, OpenFile, Opening, SpliceRead};
 use crate::bindings;
 use crate::fs::inode::Locked;
 use crate::fs::vm::{self, Fault};
@@ -65,6 +65,17 @@ pub trait Operations: Sized + 'static {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
+    /// fcntl(2): gives, ends or looks for a lock of a range. Without it the VFS does, for this
+    /// machine alone. It must not answer with success unless the lock is given. May sleep.
+    fn lock(_file: &OpenFile<Self>, _request: lock::Request<'_>) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// flock(2): as [`lock`](Self::lock), for the whole file, which the open file owns.
+    fn flock(_file: &OpenFile<Self>, _request: lock::Request<'_>) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
     /// Moves the position. The default is that of regular files, with the size of the inode.
     fn llseek(_file: &OpenFile<Self>, _offset: i64, _whence: i32) -> Result<i64> {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
@@ -114,6 +125,16 @@ impl<O: Operations> Vtable<O> {
             },
             iterate_shared: if O::HAS_ITERATE {
                 Some(Self::iterate_shared)
+            } else {
+                None
+            },
+            lock: if O::HAS_LOCK {
+                Some(Self::lock)
+            } else {
+                None
+            },
+            flock: if O::HAS_FLOCK {
+                Some(Self::flock)
             } else {
                 None
             },
@@ -236,6 +257,47 @@ impl<O: Operations> Vtable<O> {
         // SAFETY: The VFS holds the file, which is open.
         let file = unsafe { OpenFile::from_raw(file) };
         outcome.answer(O::splice_read(file, io))
+    }
+
+    /// Called by fcntl(2), and by `locks_remove_posix` at a close, in a task. No lock of the
+    /// inode is held; may sleep.
+    ///
+    /// # Safety
+    ///
+    /// `file` is open, has these operations, and is held by the caller. `lock` is valid during
+    /// the call, and nobody else uses it.
+    unsafe extern "C" fn lock(
+        file: *mut bindings::file,
+        command: c_int,
+        lock: *mut bindings::file_lock,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The caller's obligation.
+            let request = unsafe { lock::Request::from_raw(lock, command) };
+            // SAFETY: As above.
+            O::lock(unsafe { OpenFile::from_raw(file) }, request)?;
+            Ok(0)
+        })
+    }
+
+    /// Called by flock(2), and by `locks_remove_flock` at the last close, in a task. No lock of
+    /// the inode is held; may sleep.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::lock`].
+    unsafe extern "C" fn flock(
+        file: *mut bindings::file,
+        command: c_int,
+        lock: *mut bindings::file_lock,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The caller's obligation.
+            let request = unsafe { lock::Request::from_raw(lock, command) };
+            // SAFETY: As above.
+            O::flock(unsafe { OpenFile::from_raw(file) }, request)?;
+            Ok(0)
+        })
     }
 
     /// Called by `iterate_dir`, in a task. `i_rwsem` of the inode is held, at least shared, and the

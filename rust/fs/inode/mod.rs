@@ -199,6 +199,19 @@ impl<T: FileSystem> Uncounted<T> {
         )
     }
 
+    /// The ACLs that the VFS keeps may have changed: it asks for them again. Any context.
+    pub fn forget_acls(&self) {
+        // SAFETY: The inode is valid; its ACLs are exchanged atomically.
+        unsafe { bindings::acl_forget_all(self.as_ptr()) };
+    }
+
+    /// The inode has no ACLs, until [`forget_acls`](Self::forget_acls): the VFS need not ask.
+    /// Any context.
+    pub fn set_no_acls(&self) {
+        // SAFETY: As above.
+        unsafe { bindings::acl_set_none(self.as_ptr()) };
+    }
+
     /// The data of the super block; `None` if that is dead, which only RCU walk can see.
     pub fn super_data(&self) -> Option<&T::Super> {
         // SAFETY: The super block outlives its inodes, and its data is freed after a

@@ -4,8 +4,11 @@
 use super::attr::{GetAttr, Stat};
 use super::{Inode, Locked, Uncounted};
 use crate::bindings;
+use crate::fs::acl::{Acl, AclType};
 use crate::fs::idmap::Idmap;
+use crate::fs::xattr::NameList;
 use crate::fs::{dentry, FileSystem};
+use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use kernel::error::from_result;
@@ -90,6 +93,17 @@ pub trait Operations: Sized {
         Err(ECHILD)
     }
 
+    /// An ACL of the inode, or that it has none. The VFS keeps either until
+    /// [`Uncounted::forget_acls`]; if that is called meanwhile, it does not. May sleep.
+    fn get_inode_acl(_inode: &Inode<Self::Fs>, _kind: AclType) -> Result<Option<Acl>> {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Lists the names of the extended attributes. May sleep.
+    fn listxattr(_inode: &Inode<Self::Fs>, _list: NameList<'_>) -> Result {
+        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
     /// Answers stat(2).
     fn getattr(_call: GetAttr<'_, Self::Fs>) -> Result {
         kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
@@ -132,6 +146,16 @@ impl<O: Operations> Vtable<O> {
             },
             permission: if O::HAS_PERMISSION {
                 Some(Self::permission)
+            } else {
+                None
+            },
+            get_inode_acl: if O::HAS_GET_INODE_ACL {
+                Some(Self::get_inode_acl)
+            } else {
+                None
+            },
+            listxattr: if O::HAS_LISTXATTR {
+                Some(Self::listxattr)
             } else {
                 None
             },
@@ -208,6 +232,55 @@ impl<O: Operations> Vtable<O> {
             }
             Ok(0)
         })
+    }
+
+    /// Called by the VFS to check a permission or to read an ACL, in a task. No lock of the inode
+    /// is held; may sleep, unless `rcu` is set.
+    ///
+    /// # Safety
+    ///
+    /// `inode` has these operations, and a reference during the call unless `rcu` is set.
+    unsafe extern "C" fn get_inode_acl(
+        inode: *mut bindings::inode,
+        kind: c_int,
+        rcu: bool,
+    ) -> *mut bindings::posix_acl {
+        if rcu {
+            return ECHILD.to_ptr();
+        }
+        // SAFETY: The caller's obligation.
+        let inode = unsafe { Inode::from_raw(inode) };
+        match O::get_inode_acl(inode, AclType::from_raw(kind)) {
+            Ok(Some(acl)) => acl.into_vfs(),
+            Ok(None) => core::ptr::null_mut(),
+            Err(err) => err.to_ptr(),
+        }
+    }
+
+    /// Called by `vfs_listxattr`, in a task. No lock of the inode is held; may sleep.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds `dentry`, which is positive and stays so, of an inode with these
+    /// operations. `size` bytes from `buf` can be written during the call, by nobody else, or
+    /// `size` is 0.
+    unsafe extern "C" fn listxattr(
+        dentry: *mut bindings::dentry,
+        buf: *mut c_char,
+        size: usize,
+    ) -> isize {
+        let len = Cell::new(0);
+        // SAFETY: The caller's obligation.
+        let (inode, list) = unsafe {
+            (
+                Inode::from_raw((*dentry).d_inode),
+                NameList::from_raw(buf, size, &len),
+            )
+        };
+        match O::listxattr(inode, list) {
+            Ok(()) => len.get() as isize,
+            Err(err) => err.to_errno() as isize,
+        }
     }
 
     /// Called by `vfs_getattr_nosec`, in a task. No lock of the inode is held; may sleep.
