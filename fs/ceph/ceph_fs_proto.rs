@@ -35,10 +35,12 @@ pub mod wire {
     pub mod request;
     pub mod session;
     pub mod snap;
+    pub mod xattr;
 }
 
 /// Order of events known: state machines, pure.
 pub mod machine {
+    pub mod access;
     pub mod caps;
     mod caps_tests;
     pub mod listing;

@@ -417,12 +417,15 @@ impl Mount {
                     return error;
                 }
             }
-            Failure::Monitors(_) => {
-                refuse(
+            // The log has it already.
+            Failure::Monitors(error) => match fs.client.cause() {
+                Some(cause) if fc.has_log() => fc.error(fmt!("{}", format_args!("{cause}"))),
+                Some(_) => {}
+                None => refuse(
                     fc,
-                    format_args!("no session with the monitors: see the kernel's log"),
-                );
-            }
+                    format_args!("no session with the monitors: error {}", error.to_errno()),
+                ),
+            },
         }
         ehostunreach()
     }
@@ -532,6 +535,9 @@ impl context::Operations for Mount {
                 warning!("this client reads only: mounts are read-only\n");
             }
             fc.add_sb_flags(flags::RDONLY);
+        }
+        if self.options.acl {
+            fc.add_sb_flags(flags::POSIXACL);
         }
         let entity_id = copy(cluster.entity_name())?;
         let client = Client::new(cluster)?;

@@ -13,12 +13,10 @@ use ceph_core::log::show;
 use ceph_fs_proto::machine::caps::Issuer;
 
 use crate::{
+    caps::recall::CAPS_MIN,
     caps::refs::CAPS_WAIT,
     fs_client::FsClient, //
 };
-
-/// Least number of capabilities that the C client keeps in reserve.
-const CAPS_MIN: u32 = 1024;
 
 impl FsClient {
     /// Makes the files, when the cluster's identity is known.

@@ -92,6 +92,7 @@ impl FsClient {
         path: KVec<u8>,
         new_syntax: bool,
     ) -> Result<Arc<Self>> {
+        let delays = (options.caps_wanted_delay_min, options.caps_wanted_delay_max);
         let inode_queue = crate::queue::queue()?.sibling(c"ceph-inode", Flags::UNBOUND)?;
         Arc::pin_init(
             try_pin_init!(Self {
@@ -101,7 +102,7 @@ impl FsClient {
                 path,
                 new_syntax,
                 realms <- SnapRealms::new(),
-                delayed <- Delayed::new(),
+                delayed <- Delayed::new(delays.0, delays.1),
                 inode_queue,
                 epoch_barrier: Atomic::new(0),
                 sb <- new_spinlock!(None, "ceph::FsClient::sb"),
@@ -163,13 +164,12 @@ impl FsClient {
         let Some(fsid) = self.client.fsid() else {
             return self.random_id;
         };
-        let (low, high) = fsid.0.split_at(8);
-        let word = |half: &[u8]| {
-            half.iter()
-                .rev()
-                .fold(0u64, |w, b| (w << 8) | u64::from(*b))
-        };
-        word(low) ^ word(high)
+        // As the C client's: the cluster below, its file system above.
+        let cluster = fsid.0.chunks_exact(4).fold(0, |sum, chunk| {
+            let word = <[u8; 4]>::try_from(chunk).unwrap_or_default();
+            sum ^ u32::from_le_bytes(word)
+        });
+        u64::from(self.client.monc.fs_cluster_id() as u32) << 32 | u64::from(cluster)
     }
 
     /// Who the current task is to the servers.

@@ -28,7 +28,7 @@ const NAME_MAX: u32 = 255;
 
 impl FileSystem for CephFs {
     const NAME: &'static CStr = c"ceph";
-    const FLAGS: Flags = Flags::RENAME_DOES_D_MOVE;
+    const FLAGS: Flags = Flags::RENAME_DOES_D_MOVE.or(Flags::ALLOW_IDMAP);
 
     type Super = Arc<FsClient>;
     type InodeBase = netfs::Inode;

@@ -47,6 +47,9 @@ pub(crate) fn note(
     state: &mut State,
     change: Change,
 ) -> Option<Arc<Listing>> {
+    if change.lost().intersects(Caps::XATTR_SHARED) {
+        inode.forget_acls();
+    }
     if inode.is_dir() {
         return inode.data().names_changed(state, change);
     }

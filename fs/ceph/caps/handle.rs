@@ -44,7 +44,8 @@ use crate::{
 /// capabilities but the old size are zero behind it, and nobody would ever doubt them.
 fn truncated(inode: &Inode<CephFs>, state: &mut State, caps: &ClientCaps<'_>) -> bool {
     let i = &caps.inode;
-    let cut = attrs::size(inode, state, i.truncate_seq, i.truncate_size, i.size);
+    let size = caps.fscrypt.true_size(i.size);
+    let cut = attrs::size(inode, state, i.truncate_seq, i.truncate_size, size);
     let doubtful = cut && has_pages(inode);
     if doubtful {
         state.stale_pages.raise();
@@ -105,14 +106,14 @@ impl FsClient {
     ) -> Result {
         let info = inode.data();
         let mut cut = false;
-        let mut pool_ns = attrs::pool_ns(&info, caps)?;
+        let mut prepared = attrs::PreparedCaps::new(&info, caps)?;
         let change = {
             let mut state = info.state();
             let change = state
                 .caps
                 .grant(session.rank, caps.cap_id, caps.caps, caps.seq);
             let names = change.and_then(|change| {
-                attrs::from_caps(inode, &mut state, caps, &mut pool_ns);
+                attrs::from_caps(inode, &mut state, caps, &mut prepared);
                 cut = truncated(inode, &mut state, caps);
                 note(inode, &mut state, change)
             });
@@ -131,6 +132,10 @@ impl FsClient {
             // Another client has deleted it. The server cannot free its space as long as it
             // is remembered here.
             inode.prune_aliases();
+            // Who uses it still sees that it has no path any more.
+            if let Some(dentry) = inode.find_alias() {
+                dentry.unhash();
+            }
         }
         if change.check || caps.op == CapOp::IMPORT {
             self.check_caps(inode, false);
@@ -153,14 +158,14 @@ impl FsClient {
             realm: caps.realm,
             flags: ReplyCap::AUTH,
         };
-        let mut pool_ns = attrs::pool_ns(&inode.data(), caps)?;
+        let mut prepared = attrs::PreparedCaps::new(&inode.data(), caps)?;
         self.add_cap(
             session,
             inode,
             || new,
             |state, _| {
                 state.realm = new.realm;
-                attrs::from_caps(inode, state, caps, &mut pool_ns);
+                attrs::from_caps(inode, state, caps, &mut prepared);
                 truncated(inode, state, caps);
             },
         )?;

@@ -20,6 +20,9 @@ use crate::{
     fs_type::CephFs, //
 };
 
+/// Least number of capabilities that the option `caps_max` can mean.
+pub(crate) const CAPS_MIN: u32 = 1024;
+
 /// Whether nobody has the inode open or uses its pages.
 fn is_trimmable(inode: &Inode<CephFs>) -> bool {
     let info = inode.data();
@@ -56,7 +59,34 @@ impl FsClient {
     /// The server wants no more than `max` capabilities to be kept: those go that were not
     /// used for the longest time. What is in use stays.
     pub(crate) fn trim_caps(&self, session: &Arc<Session>, max: u32) {
-        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        self.trim_to(session, usize::try_from(max).unwrap_or(usize::MAX));
+        // Inodes go by work; what they leave is sent then.
+        self.mdsc.tick_soon();
+    }
+
+    /// Keeps to the option `caps_max`, which like the C client's is no less than what one
+    /// listing may bring. From the tick.
+    pub(crate) fn keep_caps_max(&self) {
+        let options = &self.options;
+        if options.caps_max == 0 {
+            return;
+        }
+        let least = options.readdir_max_entries.max(CAPS_MIN);
+        let max = usize::try_from(options.caps_max.max(least)).unwrap_or(usize::MAX);
+        let mut used = 0usize;
+        self.mdsc
+            .for_each_session(|session| used = used.saturating_add(session.data.len()));
+        if used <= max {
+            return;
+        }
+        // Each session gives as large a part.
+        self.mdsc.for_each_session(|session| {
+            let share = session.data.len().saturating_mul(max) / used;
+            self.trim_to(session, share);
+        });
+    }
+
+    fn trim_to(&self, session: &Arc<Session>, max: usize) {
         let len = session.data.len();
         let mut excess = len.saturating_sub(max);
         if excess > 0 {
@@ -81,8 +111,6 @@ impl FsClient {
             }
         }
         self.send_releases(session);
-        // Inodes go by work; what they leave is sent then.
-        self.mdsc.tick_soon();
     }
 
     /// Gives a capability back, unless it came to be used. Whether it goes.

@@ -229,20 +229,26 @@ impl FsClient {
 
     /// Looks at the inodes that were put off.
     pub(crate) fn look_at_delayed(&self) {
-        for ino in self.delayed.take() {
-            let Some(inode) = self.find_inode(ino) else {
-                continue;
-            };
-            inode.data().forget_names();
-            self.drop_unsure(&inode);
-            let less = inode.data().state().caps.wants_less(inode.is_dir());
-            if less {
-                self.check_caps(&inode, true);
+        let mut inos = self.delayed.take();
+        inos.retain(|due| {
+            if !due.is_over() {
+                return true;
             }
-        }
+            if let Some(inode) = self.find_inode(due.ino) {
+                inode.data().forget_names();
+                self.drop_unsure(&inode);
+                let less = inode.data().state().caps.wants_less(inode.is_dir());
+                if less {
+                    self.check_caps(&inode, true);
+                }
+            }
+            false
+        });
+        self.delayed.put_back(inos);
         if self.delayed.take_all() {
             self.look_at_all();
         }
+        self.keep_caps_max();
     }
 
     /// Does for all inodes what may have been left undone for want of memory.

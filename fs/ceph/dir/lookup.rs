@@ -2,6 +2,10 @@
 //! Looking up names.
 use kernel::prelude::*;
 use kernel_ext::fs::{
+    acl::{
+        Acl,
+        AclType, //
+    },
     dentry::{
         LookupFlags,
         Spliced,
@@ -14,6 +18,7 @@ use kernel_ext::fs::{
         GenericPermission,
         Uncounted, //
     },
+    xattr::NameList,
     Inode, //
 };
 
@@ -29,7 +34,10 @@ use ceph_proto::errno::enametoolong;
 use crate::{
     fs_client::FsClient,
     fs_type::CephFs,
-    inode::inode_ops,
+    inode::{
+        access,
+        inode_ops, //
+    },
     mds_client::{
         OwnedPath,
         Spec, //
@@ -59,6 +67,7 @@ impl inode::Operations for DirOps {
         if name.len() > NAME_MAX {
             return Err(enametoolong());
         }
+        access::refuse_encrypted(dir)?;
         let fs = dir.super_block().data();
         let info = dir.data();
         // Before: if Fs is lost and issued again in between, it must not count.
@@ -77,7 +86,7 @@ impl inode::Operations for DirOps {
     }
 
     fn permission(inode: &Inode<CephFs>, _: Access, generic: GenericPermission<'_>) -> Result {
-        inode_ops::permission(inode, &generic)
+        access::permission(inode, &generic)
     }
 
     fn permission_rcu(
@@ -85,7 +94,15 @@ impl inode::Operations for DirOps {
         _: Access,
         generic: GenericPermission<'_>,
     ) -> Result {
-        inode_ops::permission_rcu(inode, &generic)
+        access::permission_rcu(inode, &generic)
+    }
+
+    fn get_inode_acl(inode: &Inode<CephFs>, kind: AclType) -> Result<Option<Acl>> {
+        access::get_acl(inode, kind)
+    }
+
+    fn listxattr(_: &Inode<CephFs>, _: NameList<'_>) -> Result {
+        inode_ops::listxattr()
     }
 
     fn getattr(call: GetAttr<'_, CephFs>) -> Result {

@@ -25,6 +25,7 @@ use kernel_ext::fs::{
     },
     file::{
         self,
+        lock,
         DirContext,
         EntryType,
         OpenFile,
@@ -58,9 +59,13 @@ use ceph_proto::errno::eopnotsupp;
 
 use crate::{
     dir::lease::LeaseOrigin,
+    file::locks::no_lock,
     fs_client::FsClient,
     fs_type::CephFs,
-    inode::inode_ops,
+    inode::{
+        access::refuse_encrypted,
+        inode_ops, //
+    },
     mds_client::{
         OwnedPath,
         Spec, //
@@ -306,11 +311,20 @@ impl file::Operations for DirFileOps {
         inode.super_block().data().closed(inode, Mode::Read);
     }
 
+    fn lock(_: &OpenFile<Self>, request: lock::Request<'_>) -> Result {
+        no_lock(&request)
+    }
+
+    fn flock(_: &OpenFile<Self>, request: lock::Request<'_>) -> Result {
+        no_lock(&request)
+    }
+
     fn iterate(file: &OpenFile<Self>, mut ctx: DirContext<'_, CephFs>) -> Result {
         let dir = file.inode();
         if !emit_dots(dir, &mut ctx) {
             return Ok(());
         }
+        refuse_encrypted(dir)?;
         let data = file.data();
         let mut cursor = data.cursor.lock();
         let at = Position(ctx.pos());

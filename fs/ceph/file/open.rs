@@ -71,7 +71,7 @@ impl FsClient {
     pub(crate) fn closed(&self, inode: &Inode<CephFs>, mode: Mode) {
         let last = inode.data().state().caps.close(mode);
         if last && inode.key().is_head() {
-            self.delayed.add(inode.key().ino);
+            self.delayed.add_closed(inode.key().ino);
         }
     }
 }

@@ -11,6 +11,7 @@ use kernel::prelude::*;
 use kernel_ext::fs::{
     file::{
         self,
+        lock,
         Fault,
         OpenFile,
         Opening,
@@ -30,8 +31,12 @@ use ceph_fs_proto::{
 
 use crate::{
     caps::refs::CapRef,
-    file::read::Data,
-    fs_type::CephFs, //
+    file::{
+        locks::no_lock,
+        read::Data, //
+    },
+    fs_type::CephFs,
+    inode::access::refuse_encrypted, //
 };
 
 /// The operations of open files.
@@ -77,6 +82,7 @@ impl file::Operations for FileOps {
     const DIRECT: bool = true;
 
     fn open(inode: &Inode<CephFs>, _file: &Opening<'_, CephFs>) -> Result {
+        refuse_encrypted(inode)?;
         inode.super_block().data().open(inode, Mode::Read)
     }
 
@@ -103,7 +109,8 @@ impl file::Operations for FileOps {
             fs.getattr_always(inode, Caps::FILE_SHARED)?;
             cap_ref = caps(inode, wait)?;
         }
-        if cap_ref.got().contains(Caps::FILE_CACHE) && !io.is_direct() {
+        let may_cache = inode.super_block().data().options.pagecache;
+        if cap_ref.got().contains(Caps::FILE_CACHE) && !io.is_direct() && may_cache {
             return io.buffered();
         }
         io.direct::<Data>(inode)
@@ -121,7 +128,8 @@ impl file::Operations for FileOps {
     }
 
     fn splice_read(file: &OpenFile<Self>, io: SpliceRead<'_>) -> Result<usize> {
-        if file.inode().data().has_inline_data() {
+        let may_cache = file.inode().super_block().data().options.pagecache;
+        if file.inode().data().has_inline_data() || !may_cache {
             return io.copied();
         }
         let caps = caps(file.inode(), true)?;
@@ -152,6 +160,14 @@ impl file::Operations for FileOps {
         // No server will say when the page is old: it goes before long.
         inode.super_block().data().page_is_unsure(inode);
         Ok(())
+    }
+
+    fn lock(_: &OpenFile<Self>, request: lock::Request<'_>) -> Result {
+        no_lock(&request)
+    }
+
+    fn flock(_: &OpenFile<Self>, request: lock::Request<'_>) -> Result {
+        no_lock(&request)
     }
 
     fn may_map(file: &OpenFile<Self>) -> bool {

@@ -32,9 +32,12 @@ use ceph_proto::wire::types::Timespec;
 
 use crate::{
     fs_type::CephFs,
-    inode::info::{
-        InodeInfo,
-        State, //
+    inode::{
+        info::{
+            InodeInfo,
+            State, //
+        },
+        xattrs::NewXattrs, //
     },
 };
 
@@ -92,12 +95,32 @@ fn times(
     }
 }
 
+/// What an inode needs, from outside of its lock, of a message about capabilities.
+pub(crate) struct PreparedCaps {
+    pool_ns: Option<Arc<KVec<u8>>>,
+    xattrs: NewXattrs,
+}
+
+impl PreparedCaps {
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(info: &InodeInfo, caps: &ClientCaps<'_>) -> Result<Self> {
+        Ok(Self {
+            pool_ns: pool_ns(info, caps)?,
+            xattrs: NewXattrs::new(caps.xattr_version, caps.xattrs.unwrap_or_default())?,
+        })
+    }
+}
+
 /// The RADOS namespace that a message about capabilities names, as an inode keeps it.
 ///
 /// # Errors
 ///
 /// `ENOMEM`.
-pub(crate) fn pool_ns(info: &InodeInfo, caps: &ClientCaps<'_>) -> Result<Option<Arc<KVec<u8>>>> {
+fn pool_ns(info: &InodeInfo, caps: &ClientCaps<'_>) -> Result<Option<Arc<KVec<u8>>>> {
     let name = match caps.pool_ns {
         None | Some([]) => return Ok(None),
         Some(name) => name,
@@ -110,15 +133,21 @@ pub(crate) fn pool_ns(info: &InodeInfo, caps: &ClientCaps<'_>) -> Result<Option<
 }
 
 /// Takes over the attributes of GRANT, REVOKE and IMPORT, as far as what is issued
-/// vouches for them. Not the size. `pool_ns` is what [`pool_ns`] says; what it replaces is left
-/// there, to be freed without the inode's lock.
+/// vouches for them. Not the size. What is replaced is left in `prepared`, to be freed
+/// without the inode's lock.
 pub(crate) fn from_caps(
     inode: &Inode<CephFs>,
     state: &mut State,
     caps: &ClientCaps<'_>,
-    pool_ns: &mut Option<Arc<KVec<u8>>>,
+    prepared: &mut PreparedCaps,
 ) {
     let issued = caps.caps;
+    if issued.intersects(Caps::XATTR_SHARED) {
+        state.xattrs.take(inode, &mut prepared.xattrs);
+    }
+    if caps.fscrypt.is_encrypted() {
+        inode.data().set_encrypted();
+    }
     if issued.intersects(Caps::AUTH_SHARED) {
         inode.set_owner(Kuid::new(caps.uid), Kgid::new(caps.gid));
         inode.set_mode((caps.mode & 0o7777) as u16);
@@ -146,7 +175,7 @@ pub(crate) fn from_caps(
             state.layout = layout;
             // Servers before Jewel do not tell.
             if caps.pool_ns.is_some() {
-                core::mem::swap(&mut state.pool_ns, pool_ns);
+                core::mem::swap(&mut state.pool_ns, &mut prepared.pool_ns);
             }
         }
     }
@@ -156,6 +185,7 @@ pub(crate) fn from_caps(
 pub(crate) struct Prepared {
     pool_ns: Option<Arc<KVec<u8>>>,
     frag_tree: FragTree,
+    xattrs: NewXattrs,
 }
 
 pub(crate) fn owned(bytes: &[u8]) -> Result<KVec<u8>> {
@@ -175,6 +205,7 @@ impl Prepared {
                 true => FragTree::new(),
                 false => FragTree::from_splits(stat.splits().iter())?,
             },
+            xattrs: NewXattrs::new(stat.xattr_version(), stat.xattrs())?,
         })
     }
 }
@@ -197,6 +228,12 @@ pub(crate) fn from_stat(
     let of = |bits: Caps| new || gained.intersects(bits);
     let mut truncated = false;
 
+    state.xattrs.take(inode, &mut prepared.xattrs);
+    // What cannot be told is not taken for plain.
+    let fscrypt = stat.fscrypt();
+    if !fscrypt.is_ok_and(|fscrypt| !fscrypt.is_encrypted()) {
+        inode.data().set_encrypted();
+    }
     state.change_attr = state.change_attr.max(stat.change_attr());
     if of(Caps::AUTH_SHARED) {
         inode.set_owner(Kuid::new(stat.uid()), Kgid::new(stat.gid()));
@@ -219,7 +256,7 @@ pub(crate) fn from_stat(
             state,
             stat.truncate_seq(),
             stat.truncate_size(),
-            stat.size(),
+            fscrypt.map_or(stat.size(), |fscrypt| fscrypt.true_size(stat.size())),
         );
     }
     if inode.is_dir() {

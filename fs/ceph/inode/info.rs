@@ -91,7 +91,8 @@ use crate::{
             Issued,
             Published, //
         },
-        names::Names, //
+        names::Names,
+        xattrs::KnownXattrs, //
     },
     mds_client::caps_epoch, //
 };
@@ -173,6 +174,8 @@ pub(crate) struct State {
     /// Version of content that is kept with the inode; [`InodeStat::INLINE_NONE`] if the
     /// file has objects. It is read from the server when it is wanted.
     pub inline_version: u64,
+    /// Extended attributes.
+    pub xattrs: KnownXattrs,
     /// Names of a directory; good while it is complete.
     names: Option<Arc<Listing>>,
 }
@@ -256,6 +259,8 @@ pub(crate) struct InodeInfo {
     issued: Issued,
     /// When the inode was last used, in jiffies.
     used: Atomic<Jiffies>,
+    /// Content and names are encrypted. Stays so.
+    encrypted: Atomic<u32>,
 }
 
 impl InodeData for InodeInfo {
@@ -290,6 +295,7 @@ impl InodeData for InodeInfo {
                     stale_pages: StalePages::new(),
                     pages_unsure: false,
                     inline_version: 0,
+                    xattrs: KnownXattrs::new(),
                     names: None,
                 },
                 "ceph::InodeInfo::state"
@@ -300,6 +306,7 @@ impl InodeData for InodeInfo {
             names: Names::new(),
             issued: Issued::new(),
             used: Atomic::new(time::jiffies()),
+            encrypted: Atomic::new(0),
         }? Error)
     }
 }
@@ -348,6 +355,16 @@ impl InodeInfo {
     pub(crate) fn may_use_cache(&self) -> bool {
         let state = self.state.lock();
         !state.stale_pages.any() && state.caps.has(Caps::FILE_CACHE) && !state.has_inline_data()
+    }
+
+    /// Whether content and names are encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.encrypted.load(Relaxed) != 0
+    }
+
+    /// Content and names are encrypted. (A directory is empty when that begins.)
+    pub(crate) fn set_encrypted(&self) {
+        self.encrypted.store(1, Relaxed);
     }
 
     /// How the file is cut into objects.

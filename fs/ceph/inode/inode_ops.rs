@@ -10,6 +10,10 @@ use kernel::{
     str::CStr, //
 };
 use kernel_ext::fs::{
+    acl::{
+        Acl,
+        AclType, //
+    },
     inode::{
         self,
         attr::{
@@ -20,14 +24,24 @@ use kernel_ext::fs::{
         GenericPermission,
         Uncounted, //
     },
+    xattr::NameList,
     Inode, //
 };
 
 use ceph_fs_proto::wire::cap_bits::Caps;
+use ceph_proto::errno::eopnotsupp;
 
 use crate::{
     fs_type::CephFs,
-    inode::attrs::from_wire, //
+    inode::{
+        access::{
+            get_acl,
+            permission,
+            permission_rcu,
+            refuse_encrypted, //
+        },
+        attrs::from_wire, //
+    },
 };
 
 /// Block size that stat(2) shows of a directory.
@@ -107,22 +121,14 @@ pub(crate) fn getattr(mut call: GetAttr<'_, CephFs>) -> Result {
         stat.set_change_cookie(info.change_attr());
     }
     stat.set_change_monotonic();
+    stat.set_encrypted(info.is_encrypted());
     Ok(())
 }
 
-/// May the task use the inode?
-pub(crate) fn permission(inode: &Inode<CephFs>, generic: &GenericPermission<'_>) -> Result {
-    let fs = inode.super_block().data();
-    fs.getattr(inode, Caps::AUTH_SHARED)?;
-    generic.check()
-}
-
-/// As [`permission`], in RCU walk.
-pub(crate) fn permission_rcu(inode: &Uncounted<CephFs>, generic: &GenericPermission<'_>) -> Result {
-    if !inode.data().has_caps(Caps::AUTH_SHARED) {
-        return Err(ECHILD);
-    }
-    generic.check()
+/// Lists no names, and says so, as long as values cannot be read: a copy would lose them
+/// without a word.
+pub(crate) fn listxattr() -> Result {
+    Err(eopnotsupp())
 }
 
 /// Operations of files, and of what is only a name here: devices, pipes, sockets.
@@ -142,6 +148,14 @@ impl inode::Operations for PlainOps {
         generic: GenericPermission<'_>,
     ) -> Result {
         permission_rcu(inode, &generic)
+    }
+
+    fn get_inode_acl(inode: &Inode<CephFs>, kind: AclType) -> Result<Option<Acl>> {
+        get_acl(inode, kind)
+    }
+
+    fn listxattr(_: &Inode<CephFs>, _: NameList<'_>) -> Result {
+        listxattr()
     }
 
     fn getattr(call: GetAttr<'_, CephFs>) -> Result {
@@ -168,6 +182,10 @@ impl inode::Operations for LinkOps {
         permission_rcu(inode, &generic)
     }
 
+    fn listxattr(_: &Inode<CephFs>, _: NameList<'_>) -> Result {
+        listxattr()
+    }
+
     fn getattr(call: GetAttr<'_, CephFs>) -> Result {
         getattr(call)
     }
@@ -177,6 +195,7 @@ impl inode::Operations for LinkOps {
     }
 
     fn get_link_rcu<'a>(inode: &'a Uncounted<CephFs>) -> Result<&'a CStr> {
+        refuse_encrypted(inode)?;
         inode.data().touch();
         Pin::get_ref(inode.data()).symlink().ok_or(EIO)
     }

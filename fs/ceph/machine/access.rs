@@ -8,6 +8,8 @@
 //!
 //! As with the servers, one grant that allows it is enough. (The C client goes by the last
 //! grant that matches, and allows what none matches.)
+use kernel::prelude::*;
+
 use crate::wire::session::CapAuth;
 
 /// Who asks.
@@ -125,7 +127,6 @@ pub fn check<P: AsRef<[u8]>>(
 #[kunit_tests(ceph_machine_access)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     fn bytes(bytes: &[u8]) -> Result<KVVec<u8>> {
         let mut vec = KVVec::new();

@@ -5,7 +5,7 @@ use ceph_proto::wire::{decode::Decoder, encode::Encoder};
 use kernel::prelude::*;
 
 use super::cap_bits::Caps;
-use super::inode_stat::InodeStat;
+use super::inode_stat::{Fscrypt, InodeStat};
 use super::layout::FileLayout;
 use super::snap::SnapTrace;
 
@@ -168,6 +168,8 @@ pub struct ClientCaps<'a> {
     pub btime: Option<(Timespec, u64)>,
     /// Files and directories in the directory; none when they are not told.
     pub dirstat: Option<(u64, u64)>,
+    /// How an encrypted inode is encrypted.
+    pub fscrypt: Fscrypt<'a>,
 }
 
 impl<'a> ClientCaps<'a> {
@@ -242,6 +244,7 @@ impl<'a> ClientCaps<'a> {
             pool_ns: None,
             btime: None,
             dirstat: None,
+            fscrypt: Fscrypt::default(),
         };
         if version >= 4 {
             message.inline_version = d.u64()?;
@@ -269,8 +272,10 @@ impl<'a> ClientCaps<'a> {
             message.dirstat = Some((d.u64()?, d.u64()?));
         }
         if version >= 12 {
-            d.blob()?; // fscrypt context
-            d.blob()?; // true size of an encrypted file
+            message.fscrypt = Fscrypt {
+                context: d.blob()?,
+                file: d.blob()?,
+            };
         }
         Ok(message)
     }

@@ -65,6 +65,38 @@ impl<'a> Splits<'a> {
     }
 }
 
+/// What is told of an inode that fscrypt encrypts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fscrypt<'a> {
+    /// Its context; nothing if it is not encrypted.
+    pub context: &'a [u8],
+    /// Of a file: what its clients keep there, the size.
+    pub file: &'a [u8],
+}
+
+impl Fscrypt<'_> {
+    /// Content is encrypted in blocks of so many bytes, so that it is longer than the file.
+    const BLOCK: u64 = 4096;
+
+    /// Whether it is encrypted.
+    pub const fn is_encrypted(&self) -> bool {
+        !self.context.is_empty()
+    }
+
+    /// The size of a file whose content has `size` bytes.
+    pub fn true_size(&self, size: u64) -> u64 {
+        let Ok(told) = <[u8; 8]>::try_from(self.file) else {
+            return size;
+        };
+        let told = u64::from_le_bytes(told);
+        if self.is_encrypted() && told.checked_next_multiple_of(Self::BLOCK) == Some(size) {
+            told
+        } else {
+            size
+        }
+    }
+}
+
 /// What a reply says of an inode, borrowed from the message.
 ///
 /// It is not copied: what has a fixed place is read from there when it is asked for, and so
@@ -74,6 +106,10 @@ pub struct InodeStat<'a> {
     fixed: &'a [u8; FIXED_SIZE],
     /// What follows that.
     rest: &'a [u8],
+    /// What follows all that every version has.
+    tail: &'a [u8],
+    /// Version of the encoding.
+    struct_v: u8,
     /// How names of the directory are hashed.
     pub dir_hash: DirHash,
     /// Version of the inline data; [`InodeStat::INLINE_NONE`] without.
@@ -249,6 +285,39 @@ impl<'a> InodeStat<'a> {
         target.unwrap_or_default()
     }
 
+    /// Extended attributes ([`super::xattr::Xattrs`]); nothing if they are not told.
+    pub fn xattrs(&self) -> &'a [u8] {
+        let mut d = Decoder::new(self.rest);
+        let target = take_splits(&mut d).and_then(|_| d.blob());
+        // The hash of names.
+        let xattrs = target.and_then(|_| d.skip(8)).and_then(|()| d.blob());
+        xattrs.unwrap_or_default()
+    }
+
+    /// How an encrypted inode is encrypted; nothing in it for others.
+    ///
+    /// # Errors
+    ///
+    /// `EBADMSG` if it cannot be told.
+    pub fn fscrypt(&self) -> Result<Fscrypt<'a>> {
+        if self.struct_v < 7 {
+            return Ok(Fscrypt::default());
+        }
+        let mut d = Decoder::new(self.tail);
+        // The rank that it is pinned to, a snapshot's time of birth, the count of snapshots.
+        d.skip(4 + 8 + 8)?;
+        for _ in 0..d.count(8)? {
+            d.blob()?;
+            d.blob()?;
+        }
+        // Once a flag for what follows.
+        d.skip(1)?;
+        Ok(Fscrypt {
+            context: d.blob()?,
+            file: d.blob()?,
+        })
+    }
+
     /// Content kept with the inode.
     pub fn inline_data(&self) -> &'a [u8] {
         let mut d = Decoder::new(self.rest);
@@ -263,7 +332,7 @@ impl<'a> InodeStat<'a> {
     // Inlined because what it gives is large, and would be moved.
     #[inline(always)]
     pub fn decode(d: &mut Decoder<'a>) -> Result<Self> {
-        let (_, mut body) = d.versioned(1)?;
+        let (struct_v, mut body) = d.versioned(1)?;
         let d = &mut body;
         let fixed = d.chunk()?;
         let rest = d.rest();
@@ -280,10 +349,12 @@ impl<'a> InodeStat<'a> {
         d.versioned(1)?;
         let pool_ns = d.blob()?;
         let changes = d.chunk()?;
-        // What later versions add is not used: pinning, snapshots, encryption, case of names.
+        // What later versions add is looked at when it is asked for.
         Ok(Self {
             fixed,
             rest,
+            tail: d.rest(),
+            struct_v,
             dir_hash,
             inline_version,
             pool_ns,
@@ -409,6 +480,9 @@ mod tests {
             );
             assert_eq!((inode.symlink(), inode.pool_ns), (&b"to"[..], &b"ns"[..]));
             assert_eq!(inode.inline_data(), b"inline");
+            assert_eq!(inode.xattrs(), b"xattr");
+            let fscrypt = inode.fscrypt()?;
+            assert_eq!(fscrypt.is_encrypted(), version >= 7);
             assert_eq!(inode.splits().iter().count(), 1);
             assert_eq!((inode.btime().nsec, inode.change_attr()), (0x0303_0303, 6));
             for len in 0..bytes.len() {
@@ -432,6 +506,24 @@ mod tests {
             assert!(InodeStat::decode(&mut Decoder::new(&bytes)).is_err());
         }
         Ok(())
+    }
+
+    #[test]
+    fn sizes_of_encrypted_files() {
+        let of = |context, told: &[u8], size| {
+            Fscrypt {
+                context,
+                file: told,
+            }
+            .true_size(size)
+        };
+        let told = 5000u64.to_le_bytes();
+        assert_eq!(of(b"context", &told, 8192), 5000);
+        // It was cut meanwhile, or is not encrypted, or is as long as it says.
+        assert_eq!(of(b"context", &told, 4096), 4096);
+        assert_eq!(of(b"", &told, 8192), 8192);
+        assert_eq!(of(b"context", b"", 8192), 8192);
+        assert_eq!(of(b"context", &[0xff; 8], u64::MAX), u64::MAX);
     }
 
     #[test]

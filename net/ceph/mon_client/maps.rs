@@ -58,6 +58,11 @@ impl MonClient {
         self.inner.lock().subs.set_fs(id);
     }
 
+    /// The number of that file system; -1 without, for the cluster's default one.
+    pub fn fs_cluster_id(&self) -> i32 {
+        self.inner.lock().subs.fs().unwrap_or(-1)
+    }
+
     /// Learns the cluster's identity, or compares it with what is known.
     ///
     /// # Errors

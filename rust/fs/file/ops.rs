@@ -128,11 +128,7 @@ impl<O: Operations> Vtable<O> {
             } else {
                 None
             },
-            lock: if O::HAS_LOCK {
-                Some(Self::lock)
-            } else {
-                None
-            },
+            lock: if O::HAS_LOCK { Some(Self::lock) } else { None },
             flock: if O::HAS_FLOCK {
                 Some(Self::flock)
             } else {

@@ -145,6 +145,15 @@ impl Stat {
         raw.attributes_mask |= bindings::STATX_ATTR_CHANGE_MONOTONIC as u64;
     }
 
+    /// Says whether content or names are encrypted.
+    pub fn set_encrypted(&mut self, encrypted: bool) {
+        let raw = self.raw();
+        if encrypted {
+            raw.attributes |= bindings::STATX_ATTR_ENCRYPTED as u64;
+        }
+        raw.attributes_mask |= bindings::STATX_ATTR_ENCRYPTED as u64;
+    }
+
     /// Says which fields are valid.
     pub fn set_result_mask(&mut self, mask: u32) {
         self.raw().result_mask = mask;

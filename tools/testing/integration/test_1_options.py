@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Mounting: sources, options, and every way in which it fails."""
 
+import json
+import os
+import struct
 import time
+import uuid
 
 from run import M
 
@@ -73,7 +77,6 @@ def test_subdirectory(t):
 
 
 def stat_other(t, name):
-    import os
     return os.lstat(f"{t.fuse.path}/{name}")
 
 
@@ -117,28 +120,182 @@ def test_no_source_address(t):
 
 
 def test_accepted_options(t):
-    """Options of the C client that concern what is built."""
+    """Options of the C client that concern what is built, or what a mount that is read-only can do without."""
     for o in ("noshare", "nocrc", "rsize=65536", "rasize=1048576", "mount_timeout=30", "osdkeepalive=5",
-              "osd_idle_ttl=60", "norbytes", "nodcache", "ino32", "noasyncreaddir", "dirstat",
+              "osd_idle_ttl=60", "norbytes", "nodcache", "ino32", "noasyncreaddir",
               "readdir_max_entries=100", "readdir_max_bytes=65536", "caps_max=1000", "tcp_nodelay",
               "notcp_nodelay", "crush_location=host:foo", "read_from_replica=balance", "noquotadf",
-              "recover_session=no", "fsid=$FSID", "ro", "sync"):
+              "recover_session=no", "fsid=$FSID", "nopagecache", "noacl", "nopoolperm", "copyfrom", "wsync",
+              "nearfull_sync", "wsize=65536", "write_congestion_kb=2048", "sparseread", "snapdirname=.snapshots",
+              "caps_wanted_delay_min=1", "caps_wanted_delay_max=7", "ro", "sync"):
         if o in ("ro", "sync"):
             t.ok(f"mount -i -t ceph user@$FSID.cephfs=/ {M} -o {t.options()},{o}")
         else:
-            mark = t.g.mark()
-            r, _ = t.mount2("user@$FSID.cephfs=/", t.options() + "," + o)
-            if t.rust and o in LATER and r == "EINVAL":
-                t.check(o.split("=")[0] in t.g.dmesg(mark), f"dmesg does not name {o}")
-                continue
-            t.equal(r, "OK", o)
+            t.equal(t.mount2("user@$FSID.cephfs=/", t.options() + "," + o)[0], "OK", o)
         check_mount(t)
+        if o not in ("mount_timeout=30", "osdkeepalive=5", "osd_idle_ttl=60", "norbytes", "tcp_nodelay", "fsid=$FSID",
+                     "recover_session=no", "mount_timeout=30", "sync", "ro", "caps_wanted_delay_min=1"):
+            t.check("," + o in t.mounted(), f"{o} is not shown: {t.mounted()}")
         t.umount()
 
 
-# Options of things that are not built yet may be rejected, by name.
-LATER = ("dirstat", "crush_location=host:foo", "read_from_replica=balance", "ino32",
-         "recover_session=no", "norbytes", "noquotadf")
+DEFAULTS = ("tcp_nodelay,share,crc,cephx_sign_messages,osdkeepalive=5,osd_idle_ttl=60,osd_request_timeout=0,"
+            "read_from_replica=no,mount_timeout=60,wsize=67108864,rsize=67108864,rasize=8388608,"
+            "caps_wanted_delay_min=5,caps_wanted_delay_max=60,caps_max=0,readdir_max_entries=1024,"
+            "readdir_max_bytes=524288,write_congestion_kb=32768,snapdirname=.snap,recover_session=no,nodirstat,norbytes,"
+            "asyncreaddir,dcache,noino32,nofsc,poolperm,require_active_mds,acl,quotadf,nocopyfrom,nowsync,pagecache,"
+            "nosparseread,nonearfull_sync")
+
+
+def test_defaults_of_the_c_client(t):
+    """Spelled out, as in an fstab line that was made for it."""
+    t.ok(f"mount -i -t ceph user@$FSID.cephfs=/ {M} -o {t.options()},{DEFAULTS},_netdev,noatime")
+    check_mount(t)
+    t.umount()
+
+
+def test_options_of_proc_mounts(t):
+    """What the C client shows of a mount mounts again, and is shown again."""
+    odd = ("noshare,nocrc,mount_timeout=30,osdkeepalive=7,rbytes,nodcache,nopoolperm,noquotadf,noacl,copyfrom,"
+           "recover_session=clean,wsync,nopagecache,nearfull_sync,wsize=65536,rsize=65536,rasize=65536,"
+           "write_congestion_kb=2048,caps_max=2000,caps_wanted_delay_min=3,caps_wanted_delay_max=9,"
+           "readdir_max_entries=100,readdir_max_bytes=65536,snapdirname=.s")
+    c = t.other_guest()
+    c.run(f"mkdir -p /mnt/odd; mount -i -t ceph admin@$FSID.cephfs=/ /mnt/odd -o mon_addr=$MONS,secret=$ADMIN_SECRET,"
+          f"ms_mode=crc,ro,{odd}", 90, check=True)
+    line = c.run("grep ' /mnt/odd ' /proc/mounts", check=True).out.split()[3]
+    c.run("umount /mnt/odd", check=True)
+    line = line.replace("name=admin", "name=user").replace("<hidden>", "$SECRET")
+    t.ok(f"mount -i -t ceph user@$FSID.cephfs=/ {M} -o '{line}'".replace("'", '"'))
+    check_mount(t)
+    mine = t.mounted().split()[3]
+    t.equal(sorted(mine.replace("osdkeepalive=", "osdkeepalivetimeout=").split(",")),
+            sorted(line.replace("$SECRET", "<hidden>").split(",")), "what is shown")
+    t.umount()
+
+
+def lines_of(t, mark):
+    """What our modules, and the file system's context, said since the mark."""
+    return [line for line in t.g.dmesg(mark).splitlines() if "ceph: " in line]
+
+
+def test_refused_once(t):
+    """Each refusal is one line, that names the option."""
+    if not t.rust:
+        t.skip("the C client has its own words")
+    for o in ("test_dummy_encryption", "ms_mode=secure", "dirstat", "rsize=1", "secret=x", "crush_location=x",
+              "mon_addr=nonsense", "recover_session=maybe"):
+        mark = t.g.mark()
+        t.equal(t.mount2(NEW, t.options() + "," + o)[0], "EINVAL", o)
+        lines = lines_of(t, mark)
+        t.check(len(lines) == 1 and o.split("=")[0] in lines[0], f"{o}: {lines}")
+
+
+def test_ignored_options_are_said(t):
+    if not t.rust:
+        t.skip("the C client has them")
+    for o in ("fsc", "fsc=x", "sparseread", "snapdirname=.s", "quotadf"):
+        mark = t.g.mark()
+        t.equal(t.mount2(NEW, t.options() + "," + o)[0], "OK", o)
+        lines = [line for line in lines_of(t, mark) if "ignored" in line]
+        t.check(len(lines) == 1 and o.split("=")[0] in lines[0], f"{o}: {lines}")
+        t.umount()
+
+
+def test_path_that_is_not_utf8(t):
+    """Paths are bytes."""
+    d = os.fsencode(t.fuse.path) + b"/p\xe4th\xff"
+    os.makedirs(d, exist_ok=True)
+    open(d + b"/inside", "w").close()
+    t.equal(t.mount2("user@$FSID.cephfs=/\"$'p\\xe4th\\xff'\"", t.options())[0], "OK", "mount")
+    t.equal(t.ok(f"ls {M}"), "inside\n", "content")
+    t.umount()
+    mark = t.g.mark()
+    r = t.mount2("\"$'h\\xff'\":/", t.options(mon_addr=None))[0]
+    t.equal(r, "EINVAL", "a host that is no text")
+    t.check(t.g.dmesg(mark).strip(), "nothing in dmesg")
+
+
+def test_caps_max(t):
+    """What is not used goes, once there is more than the option says (and than a listing may bring)."""
+    d = f"{t.fuse.path}/many"
+    os.makedirs(d, exist_ok=True)
+    for i in range(1500):
+        open(f"{d}/{i}", "w").close()
+    t.equal(t.mount2(NEW, t.options(caps_max=1000, readdir_max_entries=100))[0], "OK", "mount")
+    t.ok(f"ls -l {M}/many >/dev/null", 120)
+
+    def used():
+        return int(t.ok("grep ^used /sys/kernel/debug/ceph/*/caps").split()[1])
+    t.wait(f"{used()} capabilities are too many", lambda: used() <= 1024, 60)
+    t.ok(f"ls -l {M}/many >/dev/null", 120)
+    t.umount()
+
+
+def test_caps_wanted_delay(t):
+    """A server hears, so many seconds after a file was closed, that its capabilities are not wanted."""
+    ino = stat_other(t, "tree/d0/f1").st_ino
+    mds = next(x["name"] for x in t.cluster.mon_json("status")["fsmap"]["by_rank"] if x["status"] == "up:active")
+
+    def wanted(client):
+        found = json.loads(t.cluster.daemon(f"mds.{mds}", "dump", "inode", str(ino)))["client_caps"]
+        return [c["wanted"] for c in found if str(c["client_id"]) == client]
+    for delay, there in ((60, True), (1, False)):
+        t.equal(t.mount2(NEW, t.options(caps_wanted_delay_min=delay, caps_wanted_delay_max=delay))[0], "OK", "mount")
+        client = t.ok("echo /sys/kernel/debug/ceph/*").strip().rpartition(".client")[2]
+        t.ok(f"cat {M}/tree/d0/f1 >/dev/null")
+        t.check("F" in str(wanted(client)), f"opened, but wanted is {wanted(client)}")
+        if there:
+            time.sleep(20)
+            t.check("F" in str(wanted(client)), f"after 20 of 60 seconds {wanted(client)} is wanted")
+        else:
+            t.wait(f"{wanted(client)} is not wanted", lambda client=client: "F" not in str(wanted(client)), 20)
+        t.umount()
+
+
+FSOPEN = "python3 /lab/src/tools/testing/integration/in_guest/fsopen.py"
+
+
+def test_what_mount_shows_is_the_cause(t):
+    """The messages that mount(8) shows name what is wrong, and the log has the same line, once."""
+    if not t.rust:
+        t.skip("the C client has its own words")
+    key = t.cluster.add_client("client.elsewhere", mon="allow r fsname=other", mds="allow rw fsname=other",
+                               osd="allow rw tag cephfs data=other")
+    for source, options, words in (
+            (NEW, t.options(secret="AQAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAA=="), ("client.user", "key")),
+            ("nobody@$FSID.cephfs=/", t.options(name="nobody"), ("client.nobody",)),
+            ("user@$FSID.nosuchfs=/", t.options(), ("no file system named 'nosuchfs'", "client.user")),
+            ("elsewhere@$FSID.cephfs=/", t.options(name="elsewhere", secret=key),
+             ("client.elsewhere sees no file system named 'cephfs'", "ceph auth get client.elsewhere")),
+            ("user@11111111-2222-3333-4444-555555555555.cephfs=/", t.options(), ("11111111-2222", t.cluster.fsid)),
+            (NEW, t.options(fsid="11111111-2222-3333-4444-555555555555"), ("11111111-2222", t.cluster.fsid)),
+            (NEW, t.options(mon_addr="10.77.0.1:6789", mount_timeout=8), ("3300",)),
+            (NEW, t.options(mon_addr="10.77.0.99:3300", mount_timeout=6), ("no monitor",)),
+            ("user@$FSID.cephfs=/no/such", t.options(), ("/no/such",)),
+            ("user@$FSID.cephfs=/tree/d0/f0", t.options(), ("/tree/d0/f0", "not a directory")),
+            (NEW, t.options(ms_mode="nonsense"), ("ms_mode=nonsense",))):
+        mark = t.g.mark()
+        result, messages = json.loads(t.ok(f'{FSOPEN} "{source}" "{options}"', 60))
+        t.check(result != "OK", f"{source} {options}: it mounts")
+        errors = [m for m in messages if m.startswith("e ")]
+        t.check(len(errors) == 1, f"{source} {options}: {messages}")
+        for w in words:
+            t.check(w in errors[0], f"{w} is not in {errors}")
+        text = errors[0][2:].removeprefix("ceph: ")
+        count = sum(text in line for line in t.g.dmesg(mark).splitlines())
+        t.equal(count, 1, f"lines in dmesg with {text!r}")
+        t.check("error -113" not in t.g.dmesg(mark), "an error of a server that was not asked")
+
+
+def test_id_of_the_file_system(t):
+    """statfs(2) shows which file system of which cluster it is, as the C client does."""
+    fs = next(f for f in t.cluster.mon_json("fs dump")["filesystems"] if f["mdsmap"]["fs_name"] == "cephfs")
+    words = struct.unpack("<4I", uuid.UUID(t.cluster.fsid).bytes)
+    cluster = words[0] ^ words[1] ^ words[2] ^ words[3]
+    t.mount()
+    t.equal(int(t.ok(f"stat -f -c %i {M}"), 16), cluster << 32 | fs["id"], "f_fsid")
+    t.umount()
 
 
 def fails(t, source, options, want, words=(), least=0, most=20):
@@ -228,8 +385,7 @@ def test_missing_subdirectory(t):
 
 
 def test_subdirectory_is_a_file(t):
-    r = t.mount2("user@$FSID.cephfs=/tree/d0/f0", t.options())[0]
-    t.check(r in ("ENOTDIR", "EIO", "EINVAL"), r)
+    fails(t, "user@$FSID.cephfs=/tree/d0/f0", t.options(), "ENOTDIR", ["/tree/d0/f0"])
 
 
 def test_unreachable_monitors(t):
