@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Decoders of ceph.
 use crate::harness::{again, Events, Input};
+use ceph_fs_proto::machine::access::{self, Access, Caller, Verdict};
 use ceph_fs_proto::machine::route::RankHints;
 use ceph_fs_proto::mount::options::{MountOptions, Value, SPECS};
 use ceph_fs_proto::mount::source::{canonical_path, Device, Source};
@@ -17,6 +18,7 @@ use ceph_fs_proto::wire::reply::{ClientReply, DirStat, Extra, Forward};
 use ceph_fs_proto::wire::request::Op;
 use ceph_fs_proto::wire::session::ClientSession;
 use ceph_fs_proto::wire::snap::{ClientSnap, SnapTrace};
+use ceph_fs_proto::wire::xattr::Xattrs;
 use kernel::prelude::*;
 
 pub(crate) fn client_caps(raw: &[u8]) {
@@ -87,6 +89,10 @@ fn inode_is_sane(inode: &InodeStat<'_>, hash: u32) {
         assert!(leaf.contains(hash & 0xff_ffff));
     }
     let _ = (inode.layout().check(), inode.symlink(), inode.inline_data());
+    let _ = Xattrs::decode(inode.xattrs());
+    if let Ok(fscrypt) = inode.fscrypt() {
+        assert!(fscrypt.true_size(inode.size()) <= inode.size());
+    }
 }
 
 pub(crate) fn inode_stat(raw: &[u8]) {
@@ -214,8 +220,59 @@ pub(crate) fn client_session(raw: &[u8]) {
             for auth in &session.cap_auths {
                 assert_ne!(auth.path.last(), Some(&b'/'));
             }
+            access_is_sane(&session, u32::from(input.aux));
         },
     );
+}
+
+/// What the grants of a session allow: more of them never allow less, and what may be both
+/// read and changed may be either.
+fn access_is_sane(session: &ClientSession, uid: u32) {
+    const BOTH: Access = Access {
+        read: true,
+        write: true,
+    };
+    let auths = &session.cap_auths[..];
+    let groups = [uid, 7];
+    for (uid, gid) in [(uid, uid), (0, uid), (uid, 0)] {
+        let caller = Caller {
+            uid,
+            gid,
+            groups: &groups,
+        };
+        let paths = auths.iter().take(4).map(|auth| Some(&auth.path[..]));
+        for path in paths.chain([None, Some(&b"/"[..])]) {
+            let ask = |auths, access| access::check(auths, b"fs", &caller, access, || path);
+            for access in [Access::READ, Access::WRITE, BOTH] {
+                let all = ask(auths, access);
+                assert!(
+                    path.is_some()
+                        || all != Verdict::Allowed
+                        || auths.is_empty()
+                        || auths
+                            .iter()
+                            .any(|auth| auth.path.iter().all(|byte| *byte == b'/'))
+                );
+                if let Some((_, rest)) = auths.split_last().filter(|(_, rest)| !rest.is_empty()) {
+                    assert!(ask(rest, access) != Verdict::Allowed || all == Verdict::Allowed);
+                    assert!(all != Verdict::Denied || ask(rest, access) == Verdict::Denied);
+                }
+            }
+            if ask(auths, BOTH) == Verdict::Allowed {
+                assert_eq!(ask(auths, Access::READ), Verdict::Allowed);
+                assert_eq!(ask(auths, Access::WRITE), Verdict::Allowed);
+            }
+        }
+    }
+}
+
+pub(crate) fn xattrs(raw: &[u8]) {
+    Input::new(raw).check(Xattrs::decode, |xattrs| {
+        assert_eq!(xattrs.iter().count() == 0, xattrs.is_empty());
+        for (name, _) in xattrs.iter().take(16) {
+            assert!(xattrs.get(name).is_some());
+        }
+    });
 }
 
 pub(crate) fn snap_trace(raw: &[u8]) {

@@ -92,9 +92,10 @@ pub const TARGETS: &[Target] = targets! {
     fs::dir_stat, 128: "reply::DirStat::decode";
     fs::client_reply, 4096: "reply::ClientReply::decode";
     fs::forward, 32: "reply::Forward::decode";
-    fs::client_session, 1024: "session::ClientSession::decode";
+    fs::client_session, 1024: "session::ClientSession::decode" "machine::access";
     fs::snap_trace, 512: "snap::SnapTrace::decode";
     fs::client_snap, 512: "snap::ClientSnap::decode";
+    fs::xattrs, 512: "xattr::Xattrs::decode";
     fs::source, 256: "source::Source::parse" "source::canonical_path";
     fs::mount_options, 256: "options::MountOptions::set";
     machines::messenger::messenger, 512: "machine::msgr2" "machine::msgr2_handshake"
@@ -135,4 +136,8 @@ pub const NOT_DECODERS: &[(&str, &str)] = &[
         "looks up a name; called by the map's target",
     ),
     ("secret::Secret::new", "copies"),
+    (
+        "xattr::Xattrs::get",
+        "looks up a name; called by the attributes' target",
+    ),
 ];
