@@ -4,6 +4,7 @@
 import os
 
 from run import M
+from test_3_names import quiet
 
 # As the C client's guest makes ACLs, which ceph-fuse does not.
 ACL = "/mnt/ceph/acl"
@@ -95,6 +96,43 @@ def test_acl_after_the_session_is_lost(t):
     t.wait("the change counts", lambda: not t.run(as_user(3000, 3000, f"cat {ACL}/f")).status == 0, 60)
     t.wait("the session is back", lambda: t.run(f"cat {ACL}/f").status == 0, 60)
     t.check(not may(t, 3000, 3000, f"cat {ACL}/f"), "3000 may still read")
+    t.umount()
+
+
+def mount_as(t, name, mds, path="/"):
+    """Mounts with a further key whose capability for metadata servers is `mds`."""
+    key = t.cluster.add_client(f"client.{name}", mon="allow r", mds=mds, osd="allow rw tag cephfs data=cephfs")
+    t.umount_all()
+    t.ok(f"mount -t ceph {name}@$FSID.cephfs={path} {M} -o mon_addr=$MONS,secret={key},ms_mode=crc", 90)
+
+
+def test_capability_of_the_key_for_users(t):
+    """Who the key's capability is not for does not get what is in memory for others, either."""
+    mount_as(t, "users", "allow r uid=0, allow r uid=1000")
+    for _ in range(2):
+        t.ok(f"cat {M}/tree/d0/f0 >/dev/null; ls {M}/tree/d0 >/dev/null")
+        t.check(may(t, 1000, 1000, f"cat {M}/tree/d0/f0"), "1000 may not read")
+        if t.rust:  # the C client allows what no grant is for
+            t.check(not may(t, 2000, 2000, f"cat {M}/tree/d0/f0"), "2000 may read")
+            t.check(not may(t, 2000, 2000, f"ls {M}/tree/d0"), "2000 may list")
+    t.umount()
+
+
+def test_capability_of_the_key_for_a_path(t):
+    """Below the path, also of a mount that begins there, no server is asked to open what is in memory."""
+    for name, path, sub in (("path", "/tree/d1", ""), ("above", "/tree", "/d1")):
+        mount_as(t, name, "allow r path=/tree/d1, allow r path=/tree" if sub else "allow r path=/tree/d1", path)
+        t.ok(f"cat {M}{sub}/f1 >/dev/null")
+        t.wait("it is known", lambda sub=sub: quiet(t, f"cat {M}{sub}/f1 >/dev/null") == 0)
+        t.check(may(t, 2000, 2000, f"cat {M}{sub}/f1"), "2000 may not read")
+        t.umount()
+
+
+def test_capability_of_the_key_without_root(t):
+    """root_squash is for changes: reading stays allowed."""
+    mount_as(t, "squashed", "allow rw fsname=cephfs root_squash")
+    for uid in (0, 1000):
+        t.check(may(t, uid, uid, f"cat {M}/tree/d0/f0"), f"{uid} may not read")
     t.umount()
 
 
