@@ -67,7 +67,7 @@ impl inode::Operations for DirOps {
         if name.len() > NAME_MAX {
             return Err(enametoolong());
         }
-        access::refuse_encrypted(dir)?;
+        access::refuse_encrypted(&dir)?;
         let fs = dir.super_block().data();
         let info = dir.data();
         // Before: if Fs is lost and issued again in between, it must not count.

@@ -38,7 +38,7 @@ def test_acl_of_a_file(t):
         for uid, gid, groups, want in ((1000, 1000, "", True), (3000, 3000, "", True), (2000, 1000, "", False),
                                        (2000, 2000, "1000", False), (2000, 2000, "", False), (0, 0, "", True)):
             t.equal(may(t, uid, gid, f"cat {ACL}/f", groups), want, f"{uid}:{gid} {groups} reads")
-    t.equal(t.ok(f"getfacl -cnE {ACL}/f"), "user::rw-\nuser:3000:r--\ngroup::---\nmask::r--\nother::---\n\n", "ACL")
+    t.equal(t.ok(f"getfacl -pcnE {ACL}/f"), "user::rw-\nuser:3000:r--\ngroup::---\nmask::r--\nother::---\n\n", "ACL")
 
 
 def test_acl_that_changes(t):
@@ -66,7 +66,7 @@ def test_acl_of_directories(t):
     t.check(not may(t, 3000, 3000, f"ls {ACL}/d"), "3000 may list")
     t.check(not may(t, 2000, 0, f"cat {ACL}/d/e/f"), "a member of the group may walk")
     t.check(not may(t, 3000, 3000, f"cat {ACL}/default/f"), "a default ACL lets walk")
-    t.check("default:user:3000:rwx" in t.ok(f"getfacl -cnE {ACL}/default"), "no default ACL")
+    t.check("default:user:3000:rwx" in t.ok(f"getfacl -pcnE {ACL}/default"), "no default ACL")
     walk = f"bash -c 'for i in $(seq 300); do [ -r {ACL}/d/e/f ] && exit 1; done; echo good'"
     t.equal(t.ok(as_user(2000, 0, walk)), "good\n", "walks of a member of the group")
 
