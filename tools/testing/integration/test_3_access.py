@@ -5,6 +5,7 @@ import os
 
 from run import M
 from test_3_names import quiet
+from test_5_failures import active_mds
 
 # As the C client's guest makes ACLs, which ceph-fuse does not.
 ACL = "/mnt/ceph/acl"
@@ -91,7 +92,7 @@ def test_acl_after_the_session_is_lost(t):
     t.mount(options="recover_session=clean")
     t.check(may(t, 3000, 3000, f"cat {ACL}/f"), "3000 may not read")
     client = t.ok("echo /sys/kernel/debug/ceph/*").strip().rpartition(".client")[2]
-    t.cluster.ceph("tell", "mds.*", "client", "evict", f"id={client}")
+    t.cluster.ceph("tell", active_mds(t), "session", "evict", client)
     other.run(f"setfacl -x u:3000 {ACL}/f", check=True)
     t.wait("the change counts", lambda: not t.run(as_user(3000, 3000, f"cat {ACL}/f")).status == 0, 60)
     t.wait("the session is back", lambda: t.run(f"cat {ACL}/f").status == 0, 60)
