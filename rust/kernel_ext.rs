@@ -35,6 +35,7 @@ pub mod net;
 pub mod param;
 mod pin_init;
 pub mod print;
+pub mod published;
 pub mod random;
 pub mod sync;
 pub mod task;
