@@ -8,7 +8,6 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
-            Relaxed,
             Release, //
         },
         Arc,
@@ -24,14 +23,17 @@ use kernel_ext::{
         },
         InodeRef, //
     },
-    random, task, time,
+    pr_err_ratelimited, random, task, time,
     workqueue::{
         Flags,
         OwnedQueue, //
     },
 };
 
-use ceph_core::client::Client;
+use ceph_core::{
+    client::Client,
+    request::Callback, //
+};
 use ceph_fs_proto::{
     mount::options::MountOptions,
     wire::msg::Vino, //
@@ -72,8 +74,6 @@ pub(crate) struct FsClient {
     pub(crate) delayed: Delayed,
     /// Work on inodes that must not hold up a session: emptying page caches.
     pub(crate) inode_queue: Arc<OwnedQueue>,
-    /// The OSD map that must be known before data is touched.
-    pub(crate) epoch_barrier: Atomic<u32>,
     #[pin]
     sb: SpinLock<Option<Handle<CephFs>>>,
     shut_down: Atomic<i32>,
@@ -104,7 +104,6 @@ impl FsClient {
                 realms <- SnapRealms::new(),
                 delayed <- Delayed::new(delays.0, delays.1),
                 inode_queue,
-                epoch_barrier: Atomic::new(0),
                 sb <- new_spinlock!(None, "ceph::FsClient::sb"),
                 shut_down: Atomic::new(0),
                 debugfs <- new_spinlock!(None, "ceph::FsClient::debugfs"),
@@ -182,14 +181,25 @@ impl FsClient {
         })
     }
 
-    /// Raises the barrier: the OSD client has to know that map before it reads.
-    pub(crate) fn raise_barrier(&self, epoch: u32) {
-        loop {
-            let now = self.epoch_barrier.load(Relaxed);
-            if epoch <= now || self.epoch_barrier.cmpxchg(now, epoch, Relaxed).is_ok() {
-                return;
-            }
-        }
+    /// An MDS raises the epoch barrier: reads wait for that OSD map from now on.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn raise_barrier(&self, session: &Arc<Session>, epoch: u32) -> Result {
+        let osdc = &self.client.osdc;
+        osdc.raise_barrier(u64::from(session.rank), epoch, || {
+            let session = session.clone();
+            Callback::new(move |refused: Result<u32>| {
+                if let Ok(epoch) = refused {
+                    pr_err_ratelimited!(
+                        "mds{}: osd epoch barrier {epoch} is of no map that the monitors have\n",
+                        session.rank
+                    );
+                    session.distrust();
+                }
+            })
+        })
     }
 
     /// The live inode of the number, if it is in memory.

@@ -86,6 +86,14 @@ pub mod machine {
     pub mod msgr2_reader;
     #[path = "../machine/msgr2_tests.rs"]
     mod msgr2_tests;
+    #[path = "../machine/osd_backoffs.rs"]
+    pub mod osd_backoffs;
+    #[path = "../machine/osd_barrier.rs"]
+    pub mod osd_barrier;
+    #[path = "../machine/osd_request.rs"]
+    pub mod osd_request;
+    #[path = "../machine/osd_request_tests.rs"]
+    mod osd_request_tests;
     #[path = "../machine/osd_target.rs"]
     pub mod osd_target;
     #[path = "../machine/osd_target_tests.rs"]

@@ -51,9 +51,7 @@ impl MonDispatch for Maps {
         if msg.header.kind != kind::OSD_MAP {
             return self.others.dispatch(monc, msg);
         }
-        let mut front = KVVec::new();
-        front.extend_from_slice(&msg.front, GFP_KERNEL)?;
-        self.osdc.handle_map(front)?;
+        self.osdc.handle_map(&msg.front)?;
         Ok(true)
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! Where a request is kept (by tid, by session) and how it is sent is its owner's
 //! business.
+use core::ops::Deref;
 use kernel::{prelude::*, sync::SpinLock, time::Jiffies};
 use kernel_ext::{
     sync::new_spinlock,
@@ -66,41 +67,28 @@ enum State<T> {
     Over,
 }
 
-/// What all requests have in common; `T` is the answer.
-#[pin_data]
-pub struct Request<T: Send + Unpin> {
+/// Who asked for what, and when.
+pub struct Submission {
     tid: u64,
     pid: i32,
     task: TaskRef,
     submitted: Jiffies,
     deadline: Option<Jiffies>,
     reason: Reason,
-    #[pin]
-    state: SpinLock<State<T>>,
-    #[pin]
-    done: Completion,
 }
 
-impl<T: Send + Unpin> Request<T> {
-    /// A request of the current task that may take `limit` jiffies (`None`: for ever),
-    /// with a callback or, without, to be waited for.
-    pub fn new(
-        tid: u64,
-        reason: Reason,
-        limit: Option<Jiffies>,
-        callback: Option<Callback<T>>,
-    ) -> impl PinInit<Self> {
+impl Submission {
+    /// Of the current task, with a request that may take `limit` jiffies (`None`: for ever).
+    pub fn new(tid: u64, reason: Reason, limit: Option<Jiffies>) -> Self {
         let submitted = time::jiffies();
-        pin_init!(Self {
+        Self {
             tid,
             pid: task::current_pid(),
             task: TaskRef::current(),
             submitted,
             deadline: limit.map(|limit| submitted.wrapping_add(limit)),
             reason,
-            state <- new_spinlock!(State::Open(callback), "ceph::Request::state"),
-            done <- Completion::new(),
-        })
+        }
     }
 
     /// Transaction id.
@@ -119,7 +107,7 @@ impl<T: Send + Unpin> Request<T> {
     }
 
     /// Whether it takes longer than it may: its owner has to end it with `ETIMEDOUT`,
-    /// unless a task [waits](Self::wait), which does.
+    /// unless a task [waits](Request::wait), which does.
     pub fn is_overdue(&self) -> bool {
         self.deadline.is_some_and(time::reached)
     }
@@ -132,6 +120,42 @@ impl<T: Send + Unpin> Request<T> {
     /// What it waits for.
     pub fn reason(&self) -> Reason {
         self.reason
+    }
+}
+
+/// A request that several may have to do with; `T` is the answer. (One that has a single owner
+/// at any time needs no more than a [`Submission`] and a [`Callback`].)
+#[pin_data]
+pub struct Request<T: Send + Unpin> {
+    submission: Submission,
+    #[pin]
+    state: SpinLock<State<T>>,
+    #[pin]
+    done: Completion,
+}
+
+impl<T: Send + Unpin> Deref for Request<T> {
+    type Target = Submission;
+
+    fn deref(&self) -> &Submission {
+        &self.submission
+    }
+}
+
+impl<T: Send + Unpin> Request<T> {
+    /// A request of the current task that may take `limit` jiffies (`None`: for ever),
+    /// with a callback or, without, to be waited for.
+    pub fn new(
+        tid: u64,
+        reason: Reason,
+        limit: Option<Jiffies>,
+        callback: Option<Callback<T>>,
+    ) -> impl PinInit<Self> {
+        pin_init!(Self {
+            submission: Submission::new(tid, reason, limit),
+            state <- new_spinlock!(State::Open(callback), "ceph::Request::state"),
+            done <- Completion::new(),
+        })
     }
 
     /// Answers. Only the first answer counts; returns whether this was it. May

@@ -57,7 +57,7 @@ impl FsClient {
     /// CLIENT_CAPS.
     pub(crate) fn caps_message(&self, session: &Arc<Session>, msg: &Incoming) -> Result {
         let caps = ClientCaps::decode(&msg.front, &msg.middle, msg.header.version)?;
-        self.raise_barrier(caps.osd_epoch_barrier);
+        self.raise_barrier(session, caps.osd_epoch_barrier)?;
         if !caps.snap_trace.is_empty() {
             self.realms.update(&caps.snap_trace)?;
         }

@@ -2,10 +2,7 @@
 //! What servers are told of capabilities: updates and releases.
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::Relaxed,
-        Arc, //
-    },
+    sync::Arc, //
 };
 use kernel_ext::{
     fs::Inode,
@@ -180,7 +177,7 @@ impl FsClient {
             change_attr: attrs.change_attr,
             flush_tid: 0,
             oldest_flush_tid: 0,
-            osd_epoch_barrier: self.epoch_barrier.load(Relaxed),
+            osd_epoch_barrier: self.client.osdc.confirmed_barrier(),
             has_inline_data: attrs.has_inline_data,
             flags: 0,
         }
@@ -216,7 +213,7 @@ impl FsClient {
     fn send_some_releases(&self, session: &Arc<Session>, count: usize) -> Result {
         let mut items = KVec::with_capacity(count, GFP_KERNEL)?;
         session.data.list.lock().peek(&mut items);
-        let front = CapItem::encode_release(&items, self.epoch_barrier.load(Relaxed))?;
+        let front = CapItem::encode_release(&items, self.client.osdc.confirmed_barrier())?;
         session.send_parts(Parts {
             kind: CLIENT_CAPRELEASE,
             version: CapItem::VERSION,

@@ -6,10 +6,7 @@
 //! back with the answer.
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::Relaxed,
-        Arc, //
-    },
+    sync::Arc, //
 };
 use kernel_ext::{
     fs::{
@@ -30,7 +27,9 @@ use ceph_core::{
     osd_client::{
         Answer,
         ObjectName,
-        ReadOp, //
+        Op,
+        OpVec,
+        Spec, //
     },
     request::Callback, //
 };
@@ -125,7 +124,7 @@ pub(crate) enum Plan {
     /// The content of the file as a whole is here, and this is where the part begins.
     Inline(KVec<u8>, usize),
     /// It is asked for.
-    Ask(Arc<FsClient>, ReadOp),
+    Ask(Arc<FsClient>, Spec),
 }
 
 /// How much is read at once, of so many bytes.
@@ -154,15 +153,17 @@ fn plan(inode: &Uncounted<CephFs>, start: u64, len: usize) -> Result<(Plan, usiz
     if let Some(name) = &content.pool_ns {
         namespace.extend_from_slice(name, GFP_KERNEL)?;
     }
-    let read = ReadOp {
+    let read = Spec {
         pool: content.layout.pool,
         namespace,
         object: ObjectName::of_file(key.ino, extent.objno),
-        offset: extent.offset,
-        length: extent.len,
         snap: key.snap,
-        truncate_seq: content.truncate_seq,
-        truncate_size: content.truncate_size,
+        ops: OpVec::new(Op::Read {
+            offset: extent.offset,
+            length: extent.len,
+            truncate_size: content.truncate_size,
+            truncate_seq: content.truncate_seq,
+        }),
         ino: key.ino,
     };
     let len = usize::try_from(extent.len)?;
@@ -180,15 +181,9 @@ fn carry_out<R: ReadToken<Fs = CephFs>>(plan: Plan, mut dest: IovDest) {
             R::end(dest, copied);
         }
         Plan::Ask(fs, read) => {
-            let barrier = fs.epoch_barrier.load(Relaxed);
-            if barrier > 0 {
-                fs.client.osdc.epoch_barrier(barrier);
-            }
             // What fails here has ended the part, too.
-            let _ = fs
-                .client
-                .osdc
-                .read(read, dest, Some(Callback::of(finish::<R>)));
+            let done = Callback::of(finish::<R>);
+            let _ = fs.client.osdc.submit(read, dest, done);
         }
     }
 }
@@ -198,14 +193,14 @@ fn finish<R: ReadToken<Fs = CephFs>>(answer: Result<Answer>) {
     let Ok(Answer { result, mut dest }) = answer else {
         return;
     };
-    if result == Err(eshutdown()) {
+    if result.err() == Some(eshutdown()) {
         if let Some(fs) = dest.owner::<R>().and_then(Uncounted::super_data) {
             fs.shut_out(format_args!("an osd"));
         }
     }
     let result = match result {
         // More came than the server says that it has read.
-        Ok(read) if read < dest.filled() => Err(EIO),
+        Ok(ops) if ops.data_len() < dest.filled() as u64 => Err(EIO),
         Ok(_) => Ok(()),
         // No object means that this part of the file was never written.
         Err(error) if error == ENOENT => {

@@ -104,6 +104,11 @@ impl<H: MdsHooks> Session<H> {
         result
     }
 
+    /// What the server said makes no sense, as was found out since: its connection is reset.
+    pub(crate) fn distrust(&self) {
+        self.con.distrust();
+    }
+
     /// Queues a message. Never sleeps.
     pub(crate) fn send(&self, msg: Arc<Message>) {
         self.con.send(msg);

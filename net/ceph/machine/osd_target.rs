@@ -1,19 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Where a request to an object goes, and whether a new map changes that.
 //!
-//! ```text
-//!                    map: pool gone
-//!            +--------------------------+
-//!            v                          |
-//!  new --> homeless <--- map --->  for an OSD  --- map: new interval, split, forced
-//!                     no primary        |  ^       resend, unpaused --> send again
-//!                                       v  |
-//!                                     paused (flags of the map, epoch barrier)
-//! ```
-//!
 //! The OSDs of a placement group forget requests when its *interval* ends (the set of
-//! OSDs, or who is primary, changes), so whoever waits has to send again.
-use kernel::prelude::*;
+//! OSDs, or who is primary, changes), so whoever waits has to send again. What a request
+//! does about that is in [`osd_request`](super::osd_request).
+use kernel::{prelude::*, sync::Arc};
 
 use super::placements::UpActing;
 use crate::crush::placement::{is_split, OsdSet, NO_OSD};
@@ -113,6 +104,8 @@ pub enum Outcome {
     Send,
     /// The pool is not in the map.
     PoolGone,
+    /// There is no memory for where it goes. Nothing has changed, not the epoch either.
+    NoMemory,
 }
 
 /// What decides besides the map.
@@ -121,8 +114,9 @@ pub struct Context<'a> {
     pub barrier: u32,
     /// Picks the position of a replica of the set to read from.
     pub pick: &'a dyn Fn(&OsdMap, &OsdSet) -> usize,
-    /// Where a group is: [`OsdMap::pg_to_up_acting`], or what is remembered of that.
-    pub place: &'a dyn Fn(&OsdMap, &Pool, PgId) -> UpActing,
+    /// Where the group of a hash is: [`OsdMap::pg_to_up_acting`], or what is remembered of
+    /// that ([`Placements`](super::placements::Placements)). Without memory for it, none.
+    pub place: &'a dyn Fn(&OsdMap, &Pool, PgId) -> Option<Arc<UpActing>>,
 }
 
 /// Where a request goes.
@@ -139,17 +133,11 @@ pub struct Target {
     pub hash: PgId,
     /// Placement group and shard.
     pub spg: SpgId,
-    /// The OSDs that should have the object.
-    pub up: OsdSet,
-    /// The OSDs that serve it.
-    pub acting: OsdSet,
     /// The OSD that the request goes to, or -1.
     pub osd: i32,
-    /// The request must not be sent.
-    pub paused: bool,
     /// Epoch of the map that this is of.
     pub epoch: u32,
-    /// Facts of the interval, none before the first map.
+    /// Facts of the interval, none before the first map, and without the pool.
     interval: Option<Interval>,
     used_replica: bool,
     last_force_resend: u32,
@@ -157,10 +145,10 @@ pub struct Target {
     redirect: Option<i64>,
 }
 
-/// What, with the sets, makes up an interval.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What makes up an interval.
 struct Interval {
     pg_num: u32,
+    placed: Arc<UpActing>,
 }
 
 impl Target {
@@ -178,10 +166,7 @@ impl Target {
                 pg: hash,
                 shard: SpgId::NO_SHARD,
             },
-            up: OsdSet::EMPTY,
-            acting: OsdSet::EMPTY,
             osd: NO_OSD,
-            paused: false,
             epoch: 0,
             interval: None,
             used_replica: false,
@@ -193,6 +178,14 @@ impl Target {
     /// Namespace in the pool.
     pub fn namespace(&self) -> &[u8] {
         &self.namespace
+    }
+
+    /// The OSDs that should have the object, and those that serve it.
+    pub fn up_acting(&self) -> &UpActing {
+        match &self.interval {
+            Some(interval) => &interval.placed,
+            None => &UpActing::NONE,
+        }
     }
 
     /// Name of the object, to keep.
@@ -260,83 +253,88 @@ impl Target {
         }
     }
 
-    fn should_pause(&self, map: &OsdMap, pool: &Pool, barrier: u32) -> bool {
-        let full = pool.flags & Pool::FULL != 0;
+    /// Whether a map that has the pool forbids that the request is sent: by its flags, or
+    /// because requests wait for a newer one.
+    pub fn should_pause(&self, map: &OsdMap, barrier: u32) -> bool {
+        let full = || {
+            let pool = map.pool(self.base_pool);
+            map.has_flags(flags::FULL) || pool.is_some_and(|pool| pool.flags & Pool::FULL != 0)
+        };
         (self.reads() && map.has_flags(flags::PAUSERD))
-            || (self.writes()
-                && (full || map.has_flags(flags::PAUSEWR) || map.has_flags(flags::FULL)))
+            || (self.writes() && (map.has_flags(flags::PAUSEWR) || full()))
             || map.epoch < barrier
     }
 
     /// Takes a map into account.
     pub fn update(&mut self, map: &OsdMap, context: &Context<'_>) -> Outcome {
-        self.epoch = map.epoch;
         let (Some(base), Some(pool)) = (map.pool(self.base_pool), self.tier(map)) else {
+            self.epoch = map.epoch;
             self.osd = NO_OSD;
+            self.forget();
             return Outcome::PoolGone;
         };
+        let hash = pool.hash_object(&self.namespace, self.object());
+        let Some(placed) = (context.place)(map, pool, hash) else {
+            return Outcome::NoMemory;
+        };
+        self.epoch = map.epoch;
         // Once for each time that the monitors ask for it.
         let forced = map.epoch == base.last_force_resend
             && (self.last_force_resend < base.last_force_resend || self.last_force_resend == 0);
         if forced {
             self.last_force_resend = base.last_force_resend;
         }
-
-        let paused = self.should_pause(map, pool, context.barrier);
-        let unpaused = self.paused && !paused;
-        self.paused = paused;
-
-        let hash = pool.hash_object(&self.namespace, self.object());
-        let (up, acting) = (context.place)(map, pool, hash);
-        let changed = match self.interval {
+        let (acting, pg) = (&placed.acting, pool.pg(hash));
+        let changed = match &self.interval {
             None => true,
+            // Nothing has, mostly.
+            Some(old) if Arc::ptr_eq(&old.placed, &placed) => {
+                self.spg.pg != pg || self.hash != hash || old.pg_num != pool.pg_num
+            }
             Some(old) => {
+                let was = &old.placed.acting;
                 self.hash != hash
                     // Split, or merged with another.
-                    || self.spg.pg != pool.pg(hash)
-                    || primary_changed(&self.acting, &acting)
-                    || (self.used_replica && self.acting.as_slice() != acting.as_slice())
+                    || self.spg.pg != pg
+                    || primary_changed(was, acting)
+                    || (self.used_replica && was.as_slice() != acting.as_slice())
                     || is_split(self.spg.pg, old.pg_num, pool.pg_num)
             }
         };
-        if changed || forced {
-            self.pool = pool.id;
-            self.hash = hash;
-            self.spg = shard(map, pool, hash, &acting);
-            self.up = up;
-            self.acting = acting;
-            self.interval = Some(Interval {
-                pg_num: pool.pg_num,
-            });
-            self.choose_osd(map, pool, context);
+        if !changed && !forced {
+            return Outcome::Unchanged;
         }
-        match changed || forced || unpaused {
-            true => Outcome::Send,
-            false => Outcome::Unchanged,
-        }
+        self.pool = pool.id;
+        self.hash = hash;
+        self.spg = shard(map, pool, pg, acting);
+        self.choose_osd(map, pool, acting, context);
+        self.interval = Some(Interval {
+            pg_num: pool.pg_num,
+            placed,
+        });
+        Outcome::Send
     }
 
     /// The primary, or for some reads any replica.
-    fn choose_osd(&mut self, map: &OsdMap, pool: &Pool, context: &Context<'_>) {
-        let replicas = self.acting.as_slice();
+    fn choose_osd(&mut self, map: &OsdMap, pool: &Pool, acting: &OsdSet, context: &Context<'_>) {
+        let replicas = acting.as_slice();
         let any = self.flags & (flag::BALANCE_READS | flag::LOCALIZE_READS) != 0
             && !self.writes()
             && pool.kind == PoolType::REPLICATED
             && replicas.len() > 1;
         let position = match any {
-            true => (context.pick)(map, &self.acting),
+            true => (context.pick)(map, acting),
             false => 0,
         };
         (self.osd, self.used_replica) = match replicas.get(position) {
             Some(osd) if any => (*osd, position > 0),
-            _ => (self.acting.primary, false),
+            _ => (acting.primary, false),
         };
     }
 }
 
 /// The group of a hash, and which shard of it the primary has.
-fn shard(map: &OsdMap, pool: &Pool, hash: PgId, acting: &OsdSet) -> SpgId {
-    let pg = pool.pg(hash);
+fn shard(map: &OsdMap, pool: &Pool, pg: PgId, acting: &OsdSet) -> SpgId {
     let shard = map.primary_shard(pool, pg, acting);
     let shard = shard.and_then(|shard| i8::try_from(shard).ok());
     SpgId {

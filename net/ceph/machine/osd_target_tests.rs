@@ -5,8 +5,9 @@
 use kernel::prelude::*;
 
 #[kunit_tests(ceph_machine_osd_target)]
-mod tests {
+pub(super) mod tests {
     use super::super::osd_target::{Context, ObjectName, Outcome, Target};
+    use super::super::placements::UpActing;
     use super::*;
     use crate::crush::map::{CrushMap, Tunables, ITEM_NONE};
     use crate::crush::mapper::do_rule;
@@ -22,8 +23,8 @@ mod tests {
     use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
     const OSDS: u16 = 4;
-    const DATA: i64 = 1;
-    const SHARDS: i64 = 2;
+    pub(in crate::machine) const DATA: i64 = 1;
+    pub(in crate::machine) const SHARDS: i64 = 2;
     const TIER: i64 = 3;
 
     /// A root (straw2) over the OSDs; rule 0 takes the first n of it, rule 1 shards.
@@ -203,7 +204,7 @@ mod tests {
         Ok(e.into_vec())
     }
 
-    fn full(map_flags: u32, pg_num: u32) -> Result<KVVec<u8>> {
+    pub(in crate::machine) fn full(map_flags: u32, pg_num: u32) -> Result<KVVec<u8>> {
         full_of(9, map_flags, pg_num, |_| Ok(()))
     }
 
@@ -255,7 +256,11 @@ mod tests {
     }
 
     /// What changes: an OSD's state flips, a group's acting set.
-    fn incremental(epoch: u32, flip: &[(i32, u32)], temp: &[(PgId, &[i32])]) -> Result<KVVec<u8>> {
+    pub(in crate::machine) fn incremental(
+        epoch: u32,
+        flip: &[(i32, u32)],
+        temp: &[(PgId, &[i32])],
+    ) -> Result<KVVec<u8>> {
         incremental_of(8, epoch, flip, temp)
     }
 
@@ -265,9 +270,37 @@ mod tests {
         flip: &[(i32, u32)],
         temp: &[(PgId, &[i32])],
     ) -> Result<KVVec<u8>> {
+        incremental_with(version, epoch, (&[], &[]), flip, temp)
+    }
+
+    /// Pools that come, of which the rule is that of the data, and pools that go.
+    pub(in crate::machine) fn incremental_pools(
+        epoch: u32,
+        come: &[i64],
+        go: &[i64],
+    ) -> Result<KVVec<u8>> {
+        incremental_with(8, epoch, (come, go), &[], &[])
+    }
+
+    fn incremental_with(
+        version: u8,
+        epoch: u32,
+        (come, go): (&[i64], &[i64]),
+        flip: &[(i32, u32)],
+        temp: &[(PgId, &[i32])],
+    ) -> Result<KVVec<u8>> {
         wrapped(version, |e| {
             e.bytes(&[7; 16])?.u32(epoch)?.u64(0)?.i64(-1)?.i32(-1)?;
-            e.u32(0)?.u32(0)?.i32(-1)?.u32(0)?.u32(0)?.u32(0)?.u32(0)?;
+            e.u32(0)?.u32(0)?.i32(-1)?.length(come.len())?;
+            for id in come {
+                e.i64(*id)?;
+                pool(e, 1, 0, 8, -1)?;
+            }
+            e.u32(0)?.length(go.len())?;
+            for id in go {
+                e.i64(*id)?;
+            }
+            e.u32(0)?;
             e.length(flip.len())?;
             for (osd, bits) in flip {
                 e.i32(*osd)?.u32(*bits)?;
@@ -297,14 +330,14 @@ mod tests {
         })
     }
 
-    fn apply(map: &OsdMap, bytes: &[u8]) -> Result<OsdMap> {
+    pub(in crate::machine) fn apply(map: &OsdMap, bytes: &[u8]) -> Result<OsdMap> {
         map.apply(Incremental::decode(bytes)?)
     }
 
-    const NEVER: Context<'_> = Context {
+    pub(in crate::machine) const NEVER: Context<'_> = Context {
         barrier: 0,
         pick: &|_, _| 0,
-        place: &OsdMap::pg_to_up_acting,
+        place: &UpActing::of,
     };
 
     fn target(pool: i64, flags: u32) -> Target {
@@ -421,7 +454,7 @@ mod tests {
         assert_eq!(t.update(&map, &NEVER), Outcome::Send);
         assert_eq!(
             (t.osd, t.epoch, t.spg.shard),
-            (t.acting.primary, 10, SpgId::NO_SHARD)
+            (t.up_acting().acting.primary, 10, SpgId::NO_SHARD)
         );
         assert!(t.osd >= 0);
         assert_eq!(t.update(&map, &NEVER), Outcome::Unchanged);
@@ -430,12 +463,12 @@ mod tests {
         assert_eq!(t.update(&down, &NEVER), Outcome::Send);
         assert!(t.osd >= 0 && t.osd != first);
         // Another OSD's end is of no interest, except to a read from a replica.
-        let other = (0..4).find(|osd| !t.up.as_slice().contains(osd) && *osd != first);
+        let other = (0..4).find(|osd| !t.up_acting().up.as_slice().contains(osd) && *osd != first);
         let other = other.ok_or(ENOENT)?;
         let unrelated = apply(&down, &incremental(12, &[(other, 0)], &[])?)?;
         assert_eq!(t.update(&unrelated, &NEVER), Outcome::Unchanged);
         // Nobody is left.
-        assert_eq!(t.up.as_slice(), &[t.osd]);
+        assert_eq!(t.up_acting().up.as_slice(), &[t.osd]);
         let all = [(t.osd, 0)];
         let none = apply(&unrelated, &incremental(13, &all, &[])?)?;
         assert_eq!(t.update(&none, &NEVER), Outcome::Send);
@@ -502,31 +535,40 @@ mod tests {
         let map = OsdMap::decode(&full(0, 8)?)?;
         let mut t = target(SHARDS, flag::READ);
         assert_eq!(t.update(&map, &NEVER), Outcome::Send);
-        assert_eq!((t.osd, t.spg.shard), (t.up.as_slice()[0], 0));
+        assert_eq!((t.osd, t.spg.shard), (t.up_acting().up.as_slice()[0], 0));
         let down = apply(&map, &incremental(11, &[(t.osd, 0)], &[])?)?;
         assert_eq!(t.update(&down, &NEVER), Outcome::Send);
-        assert_eq!((t.up.as_slice()[0], t.osd), (ITEM_NONE, t.up.as_slice()[1]));
+        assert_eq!(
+            (t.up_acting().up.as_slice()[0], t.osd),
+            (ITEM_NONE, t.up_acting().up.as_slice()[1])
+        );
         assert_eq!(t.spg.shard, 1);
         Ok(())
     }
 
     #[test]
     fn paused_and_barred() -> Result {
-        let map = OsdMap::decode(&full(flags::PAUSERD, 8)?)?;
-        let mut t = target(DATA, flag::READ);
-        t.update(&map, &NEVER);
-        assert!(t.paused);
-        let map = OsdMap::decode(&full(0, 8)?)?;
-        assert_eq!(t.update(&map, &NEVER), Outcome::Send);
-        assert!(!t.paused);
-        let barred = Context {
-            barrier: 11,
-            ..NEVER
+        let paused = |map_flags, wants, barrier| -> Result<bool> {
+            let map = OsdMap::decode(&full(map_flags, 8)?)?;
+            let mut t = target(DATA, wants);
+            t.update(&map, &NEVER);
+            Ok(t.should_pause(&map, barrier))
         };
-        assert_eq!(t.update(&map, &barred), Outcome::Unchanged);
-        assert!(t.paused);
-        let next = apply(&map, &incremental(11, &[], &[])?)?;
-        assert_eq!(t.update(&next, &barred), Outcome::Send);
+        let (reads, writes) = (flag::READ, flag::WRITE);
+        for (flags, wants, pauses) in [
+            (0, reads, false),
+            (0, writes, false),
+            (flags::PAUSERD, reads, true),
+            (flags::PAUSERD, writes, false),
+            (flags::PAUSEWR, reads, false),
+            (flags::PAUSEWR, writes, true),
+            (flags::FULL, reads, false),
+            (flags::FULL, writes, true),
+        ] {
+            assert_eq!(paused(flags, wants, 10)?, pauses);
+            // A map of a later epoch is waited for.
+            assert!(paused(flags, wants, 11)?);
+        }
         Ok(())
     }
 
@@ -557,14 +599,14 @@ mod tests {
         };
         let mut t = target(DATA, flag::READ | flag::BALANCE_READS);
         t.update(&map, &second);
-        assert_eq!(t.osd, t.acting.as_slice()[1]);
+        assert_eq!(t.osd, t.up_acting().acting.as_slice()[1]);
         t.ask_primary();
         assert_eq!(t.update(&map, &second), Outcome::Send);
-        assert_eq!(t.osd, t.acting.primary);
+        assert_eq!(t.osd, t.up_acting().acting.primary);
         for what in [flag::WRITE, flag::READ | flag::WRITE] {
             let mut t = target(DATA, what | flag::BALANCE_READS | flag::LOCALIZE_READS);
             t.update(&map, &second);
-            assert_eq!(t.osd, t.acting.primary);
+            assert_eq!(t.osd, t.up_acting().acting.primary);
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ use kernel_ext::{
     random, time,
 };
 
-use ceph_proto::errno::{econnreset, eprotonosupport};
+use ceph_proto::errno::{ebadmsg, econnreset, eprotonosupport};
 use ceph_proto::machine::msgr2::{Action, Fault, Identity, Machine};
 use ceph_proto::wire::features;
 use ceph_proto::wire::msgr2::AuthBadMethod;
@@ -244,6 +244,16 @@ impl Actor {
     pub(super) fn resume(&mut self, reply: Reply) {
         if let Err(fault) = self.take_reply(reply) {
             self.failed = Some(fault);
+        }
+    }
+
+    /// A message of the session made no sense, as its owner has found out since.
+    pub(super) fn distrust(&mut self) {
+        if let (Life::Online(_), None) = (&self.life, &self.failed) {
+            self.failed = Some(Fault {
+                error: ebadmsg(),
+                why: CORRUPT,
+            });
         }
     }
 

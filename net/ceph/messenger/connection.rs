@@ -457,6 +457,13 @@ impl Connection {
         alive.is_some_and(|then| time::elapsed(then) >= interval)
     }
 
+    /// Resets the connection as if [`ConnectionOps::dispatch`] had said that a message makes no
+    /// sense: for what the owner finds out later, and has logged. May sleep.
+    pub fn distrust(self: &Arc<Self>) {
+        self.actor.lock().distrust();
+        DelayedTask::<Self>::queue(self.clone());
+    }
+
     /// Whether a session was established since [`open`](Self::open).
     pub fn is_established(&self) -> bool {
         self.shared.lock().established

@@ -1,205 +1,184 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One request to an object.
-use kernel::{new_mutex, prelude::*, sync::Arc, sync::Mutex, time::Jiffies};
-use kernel_ext::{
-    iov::IovDest,
-    task::Comm,
-    time,
-    wait::{Reason, WaitTable},
-};
+//!
+//! It has one owner at a time: the tree of one session, or the worker, which moves it from one
+//! to another. So nothing of it needs a lock of its own.
+use kernel::{prelude::*, rbtree::RBTree, sync::Arc, time::Jiffies};
+use kernel_ext::{iov::IovDest, time, wait::Reason};
 
+use ceph_proto::machine::osd_request::Request as Life;
 use ceph_proto::machine::osd_target::{ObjectName, Target};
-use ceph_proto::wire::osd::{flag, Op, OsdOp};
-use ceph_proto::wire::types::Timespec;
+use ceph_proto::wire::osd::{flag, kind, OpResults, OpVec, OsdOp};
 
-use crate::messenger::{Connection, Message, Parts};
-use crate::request::{Callback, Request};
+use crate::messenger::{Connection, Message, Parts, Reservation};
+use crate::request::{Callback, Submission};
 
-/// What to read.
-pub struct ReadOp {
+/// What to do with which object.
+pub struct Spec {
     /// Pool of the object.
     pub pool: i64,
     /// Namespace in the pool; mostly empty.
     pub namespace: KVec<u8>,
     /// Name of the object.
     pub object: ObjectName,
-    /// First byte in the object.
-    pub offset: u64,
-    /// Number of bytes.
-    pub length: u64,
     /// Snapshot, or [`NO_SNAP`](ceph_proto::wire::osd::NO_SNAP).
     pub snap: u64,
-    /// How many times the file was truncated.
-    pub truncate_seq: u32,
-    /// Where in the object it was.
-    pub truncate_size: u64,
+    /// What to do, in one go.
+    pub ops: OpVec,
     /// Inode number of the file, to tell who waits; 0 if there is none.
     pub ino: u64,
 }
 
 /// What became of a request.
 pub struct Answer {
-    /// Bytes read, which may be fewer than asked for: the rest of the object is a
-    /// hole, or there is none. `ENOENT` if there is no object.
-    pub result: Result<usize>,
-    /// The destination that was lent, filled with as many bytes.
+    /// What became of each operation. What one has read may be less than was asked for: the
+    /// rest of the object is a hole, or there is none. `ENOENT` if there is no object.
+    pub result: Result<OpResults>,
+    /// The destination that was lent, with what all operations have read, one after the other.
     pub dest: IovDest,
 }
 
-/// A request to an object.
-///
-/// It is in the tree of one session (or of the requests without an OSD) until it is
-/// answered. Lock order: a session's state, then this one's.
-#[pin_data]
-pub struct OsdRequest {
-    #[pin]
-    pub(super) core: Request<Answer>,
-    op: Op,
-    snap: u64,
-    #[pin]
-    pub(super) state: Mutex<State>,
-}
-
-/// The changing part of an [`OsdRequest`].
-pub(super) struct State {
-    pub(super) target: Target,
-    /// How many times it was sent.
-    pub(super) attempts: u32,
+/// A request that has no answer yet.
+pub(super) struct Pending {
+    pub(super) submission: Submission,
+    pub(super) life: Life,
+    done: Callback<Answer>,
     /// When it was last sent.
     pub(super) sent_at: Jiffies,
-    /// What was last sent, and on which connection.
-    pub(super) sent: Option<(Arc<Message>, Arc<Connection>)>,
-    /// None while it is lent to a connection.
-    pub(super) dest: Option<IovDest>,
-    /// It shall end with this error.
-    pub(super) failed: Option<Error>,
-    /// If a map of this epoch does not have the pool, it does not exist.
-    pub(super) gone_since: u32,
-    /// The monitors were asked for the newest epoch.
-    pub(super) asked: bool,
-    /// They could not be asked, for want of memory.
-    pub(super) ask_again: bool,
+    /// What was last sent, over the connection of the session that it is in.
+    sent: Option<Arc<Message>>,
+    /// None while a connection has it.
+    dest: Option<IovDest>,
 }
 
-impl OsdRequest {
+/// Requests by tid.
+pub(super) type Requests = RBTree<u64, Pending>;
+
+impl Pending {
     pub(super) fn new(
         tid: u64,
-        read: ReadOp,
+        spec: Spec,
         flags: u32,
         dest: IovDest,
         limit: Option<Jiffies>,
-        done: Option<Callback<Answer>>,
-    ) -> Result<Arc<Self>> {
+        done: Callback<Answer>,
+    ) -> Self {
         let reason = Reason {
-            what: "read",
+            what: spec.ops.first().name(),
             whom: "osd",
             id: tid,
-            ino: read.ino,
+            ino: spec.ino,
         };
         let flags = flags | flag::READ | flag::ONDISK | flag::KNOWN_REDIR;
-        let state = State {
-            target: Target::new(read.pool, read.namespace, read.object, flags),
-            attempts: 0,
-            sent_at: time::jiffies(),
+        let target = Target::new(spec.pool, spec.namespace, spec.object, flags);
+        let submission = Submission::new(tid, reason, limit);
+        Self {
+            sent_at: submission.submitted(),
+            submission,
+            life: Life::new(target, spec.ops, spec.snap),
+            done,
             sent: None,
             dest: Some(dest),
-            failed: None,
-            gone_since: 0,
-            asked: false,
-            ask_again: false,
-        };
-        Arc::pin_init(
-            try_pin_init!(Self {
-                core <- Request::new(tid, reason, limit, done),
-                op: Op::Read {
-                    offset: read.offset,
-                    length: read.length,
-                    truncate_size: read.truncate_size,
-                    truncate_seq: read.truncate_seq,
-                },
-                snap: read.snap,
-                state <- new_mutex!(state, "ceph::OsdRequest::state"),
-            }),
-            GFP_KERNEL,
-        )
+        }
     }
 
     /// Transaction id.
-    pub fn tid(&self) -> u64 {
-        self.core.tid()
+    pub(super) fn tid(&self) -> u64 {
+        self.submission.tid()
     }
 
     /// Inode number of the file, 0 if there is none.
     pub(super) fn ino(&self) -> u64 {
-        self.core.reason().ino
+        self.submission.reason().ino
     }
 
     /// Whether nobody wants the answer: the task that asked is being killed, or its process
     /// has ended. The latter may still wait for it (for asynchronous reads, late in its
     /// end), but an OSD that is well shall have the time to answer.
     pub(super) fn is_abandoned(&self) -> bool {
-        let task = self.core.submitter();
+        let task = self.submission.submitter();
         task.fatal_signal_pending()
-            || task.process_has_ended() && time::elapsed(self.core.submitted()) >= time::secs(1)
+            || task.process_has_ended()
+                && time::elapsed(self.submission.submitted()) >= time::secs(1)
     }
 
-    /// Waits for the answer of a request without a callback.
-    ///
-    /// # Errors
-    ///
-    /// `EINTR` when the task is being killed, `ETIMEDOUT` after `osd_request_timeout`: then
-    /// [`OsdClient::cancel`](super::OsdClient::cancel) the request.
-    pub fn wait(&self, waits: &WaitTable) -> Result<Answer> {
-        self.core.wait(waits)
+    /// Takes its destination back from the connection of its session, and what is still to be
+    /// sent of it. Returns false if a callback of the connection has the destination now; that
+    /// will put it back, or end the request.
+    pub(super) fn recall(&mut self, con: Option<&Arc<Connection>>) -> bool {
+        if let (Some(message), Some(con)) = (&self.sent, con) {
+            if let Some(dest) = con.revoke(message) {
+                self.dest = Some(dest);
+            }
+        }
+        if self.dest.is_some() {
+            self.sent = None;
+        }
+        self.dest.is_some()
     }
 
-    /// Answers. No lock may be held.
-    pub(super) fn complete(&self, result: Result<usize>) {
-        let dest = {
-            let mut state = self.state.lock();
-            state.sent = None;
-            state.dest.take()
+    /// A reply has brought the destination back.
+    pub(super) fn take_home(&mut self, dest: Option<IovDest>) {
+        if dest.is_some() {
+            self.dest = dest;
+        }
+    }
+
+    /// The reply was not the one that is waited for: the destination goes back. Without memory
+    /// for that, the request is sent again.
+    pub(super) fn wait_on(&mut self, con: &Arc<Connection>) {
+        if self.sent.is_none() {
+            return;
+        }
+        let Some(mut dest) = self.dest.take() else {
+            return;
         };
-        // It is at home whenever a request ends; see `OsdClient::recall`.
-        let dest = dest.unwrap_or_else(|| IovDest::from_buffer(KVVec::new()));
-        self.core.complete(Ok(Answer { result, dest }));
+        dest.rewind();
+        match Reservation::new() {
+            Ok(room) => con.repost(self.tid(), kind::OSD_OPREPLY, room, dest),
+            Err(_) => {
+                self.dest = Some(dest);
+                self.life.reset();
+            }
+        }
     }
 
-    /// The command of the task that asked.
-    pub(super) fn comm(&self) -> Comm {
-        self.core.submitter().comm()
-    }
-
-    /// The operation, for debugfs.
-    pub(super) fn op(&self) -> &Op {
-        &self.op
+    /// Sends it over the connection of its session. Without memory it stays unsent.
+    pub(super) fn send(&mut self, con: &Arc<Connection>) {
+        // What of an earlier sending is still queued is taken back.
+        if !self.recall(Some(con)) {
+            return;
+        }
+        let (Ok(message), Ok(room)) = (self.message(), Reservation::new()) else {
+            return;
+        };
+        let Some(mut dest) = self.dest.take() else {
+            return;
+        };
+        dest.rewind();
+        self.life.sent();
+        self.sent_at = time::jiffies();
+        self.sent = Some(message.clone());
+        con.send_expecting(message, kind::OSD_OPREPLY, room, dest);
     }
 
     /// Makes the message for the current target.
-    pub(super) fn message(&self, state: &State) -> Result<Arc<Message>> {
-        let target = &state.target;
-        let retry = if state.attempts > 0 { flag::RETRY } else { 0 };
-        let front = OsdOp {
-            spg: target.spg,
-            hash: target.hash.seed,
-            epoch: target.epoch,
-            flags: target.flags | retry,
-            mtime: Timespec::default(),
-            pool: target.pool,
-            namespace: target.namespace(),
-            object: target.object(),
-            ops: &[self.op],
-            snap: self.snap,
-            attempts: state.attempts,
-        }
-        .encode()?;
+    fn message(&self) -> Result<Arc<Message>> {
         Message::new(Parts {
-            kind: ceph_proto::wire::osd::kind::OSD_OP,
+            kind: kind::OSD_OP,
             tid: self.tid(),
             version: OsdOp::VERSION,
             compat_version: 3,
-            front,
+            front: self.life.encode()?,
             ..Parts::default()
         })
+    }
+
+    /// Answers. No lock may be held.
+    pub(super) fn complete(self, result: Result<OpResults>) {
+        // It is at home whenever a request ends.
+        let dest = self.dest;
+        let dest = dest.unwrap_or_else(|| IovDest::from_buffer(KVVec::new()));
+        self.done.call(Ok(Answer { result, dest }));
     }
 }

@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The files `osdmap` and `osdc` of debugfs, as the C client has them.
 use core::fmt;
-use kernel::{
-    prelude::*,
-    seq_file::SeqFile,
-    sync::{atomic::Relaxed, Arc},
-};
+use kernel::{prelude::*, seq_file::SeqFile, sync::atomic::Relaxed};
 
 use kernel_ext::{alloc_scope::NoIo, task::Comm, time};
 
+use ceph_proto::machine::osd_request::State as LifeState;
 use ceph_proto::machine::osd_target::ObjectName;
 use ceph_proto::wire::osdmap::osd_state;
 
 use super::{
-    request::OsdRequest,
+    client::OsdClient,
+    request::Pending,
     session::{Session, HOMELESS},
-    OsdClient,
 };
 use crate::log::show;
 
@@ -184,27 +181,10 @@ impl OsdClient {
         self.for_each_session(|session| show_session(m, session));
         show!(m, "LINGER REQUESTS\nBACKOFFS\n");
         self.for_each_session(|session| {
-            for backoff in &session.state.lock().backoffs {
-                let (begin, end) = backoff.range();
-                show!(
-                    m,
-                    "osd{}\t{}\t{}\t{begin}\t{end}\n",
-                    session.id,
-                    backoff.spg,
-                    backoff.id
-                );
+            for (spg, id, begin, end) in session.state.lock().backoffs.iter() {
+                show!(m, "osd{}\t{spg}\t{id}\t{begin}\t{end}\n", session.id);
             }
         });
-    }
-
-    /// Calls `f` for each session, last for that of the requests without an OSD.
-    pub(super) fn for_each_session(&self, mut f: impl FnMut(&Arc<Session>)) {
-        let mut id = HOMELESS;
-        while let Some(session) = self.session_after(id) {
-            id = session.id;
-            f(&session);
-        }
-        f(&self.homeless);
     }
 
     /// The requests that have no answer yet, in no order.
@@ -219,8 +199,9 @@ impl OsdClient {
         let mut failed = Ok(());
         let barrier = self.barrier();
         self.for_each_session(|session| {
-            for req in session.state.lock().requests.values() {
-                if let Err(e) = all.push(Waiting::new(req, session.id, barrier), GFP_KERNEL) {
+            for pending in session.state.lock().requests.values() {
+                let waiting = Waiting::new(pending, session.id, barrier);
+                if let Err(e) = all.push(waiting, GFP_KERNEL) {
                     failed = Err(e.into());
                 }
             }
@@ -253,25 +234,31 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    fn new(req: &OsdRequest, session: i32, barrier: u32) -> Self {
+    fn new(pending: &Pending, session: i32, barrier: u32) -> Self {
         let since = |then| time::to_msecs(time::elapsed(then));
-        let r = req.state.lock();
+        let Pending {
+            submission,
+            life,
+            sent_at,
+            ..
+        } = pending;
         let homeless = session == HOMELESS;
+        let target = life.target();
         Self {
-            pid: req.core.pid(),
-            comm: req.comm(),
-            op: req.op().name(),
-            ino: req.ino(),
-            msecs: since(req.core.submitted()),
-            sent: (r.attempts > 0).then(|| since(r.sent_at)),
+            pid: submission.pid(),
+            comm: submission.submitter().comm(),
+            op: life.ops().first().name(),
+            ino: pending.ino(),
+            msecs: since(submission.submitted()),
+            sent: (life.attempts() > 0).then(|| since(*sent_at)),
             osd: (!homeless).then_some(session),
-            tid: req.tid(),
-            object: r.target.name(),
-            after: match homeless || r.target.paused {
-                true => barrier.max(r.target.epoch.saturating_add(1)),
+            tid: pending.tid(),
+            object: target.name(),
+            after: match homeless || life.waits_for_map() {
+                true => barrier.max(target.epoch.saturating_add(1)),
                 false => 0,
             },
-            attempts: r.attempts,
+            attempts: life.attempts(),
         }
     }
 }
@@ -293,37 +280,42 @@ impl fmt::Display for Waiting {
 }
 
 fn show_session(m: &SeqFile, session: &Session) {
-    for req in session.state.lock().requests.values() {
-        show_request(m, req);
+    for pending in session.state.lock().requests.values() {
+        show_request(m, pending);
     }
 }
 
-fn show_request(m: &SeqFile, req: &OsdRequest) {
-    let r = req.state.lock();
-    let t = &r.target;
+fn show_request(m: &SeqFile, pending: &Pending) {
+    let life = &pending.life;
+    let t = life.target();
+    let found = t.up_acting();
     show!(
         m,
         "{}\tosd{}\t{}\t{}\t{}/{}\t{}/{}\te{}\t",
-        req.tid(),
+        pending.tid(),
         t.osd,
         t.hash,
         t.spg,
-        List(t.up.as_slice()),
-        t.up.primary,
-        List(t.acting.as_slice()),
-        t.acting.primary,
+        List(found.up.as_slice()),
+        found.up.primary,
+        List(found.acting.as_slice()),
+        found.acting.primary,
         t.epoch
     );
     if !t.namespace().is_empty() {
         show!(m, "{}/", Name(t.namespace()));
     }
+    let paused = matches!(life.state(), LifeState::Paused);
     show!(
         m,
-        "{}\t{:#x}{}\t{}\t{}\n",
+        "{}\t{:#x}{}\t{}\t",
         Name(t.object()),
         t.flags,
-        if t.paused { "\tP" } else { "" },
-        r.attempts,
-        req.op().name()
+        if paused { "\tP" } else { "" },
+        life.attempts()
     );
+    for (i, op) in life.ops().iter().enumerate() {
+        show!(m, "{}{}", if i == 0 { "" } else { "," }, op.name());
+    }
+    show!(m, "\n");
 }

@@ -171,6 +171,51 @@ impl Op {
     }
 }
 
+/// The operations of a request, at least one, in the order in which an OSD does them.
+pub struct OpVec {
+    /// Mostly there is no other.
+    first: Op,
+    more: KVec<Op>,
+}
+
+impl OpVec {
+    /// With one operation.
+    pub const fn new(first: Op) -> Self {
+        Self {
+            first,
+            more: KVec::new(),
+        }
+    }
+
+    /// Adds one to the end.
+    ///
+    /// # Errors
+    ///
+    /// [`E2BIG`] if there are [`MAX_OPS`], `ENOMEM`.
+    pub fn push(&mut self, op: Op) -> Result {
+        if self.count() >= MAX_OPS {
+            return Err(E2BIG);
+        }
+        self.more.push(op, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    /// The first, which says what the request is about.
+    pub fn first(&self) -> &Op {
+        &self.first
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.more.len().saturating_add(1)
+    }
+
+    /// All.
+    pub fn iter(&self) -> impl Iterator<Item = &Op> {
+        Iterator::chain(core::iter::once(&self.first), self.more.iter())
+    }
+}
+
 /// `MOSDOp` v8, without data.
 pub struct OsdOp<'a> {
     /// Where the object is.
@@ -190,7 +235,7 @@ pub struct OsdOp<'a> {
     /// Name of the object.
     pub object: &'a [u8],
     /// What to do.
-    pub ops: &'a [Op],
+    pub ops: &'a OpVec,
     /// Which snapshot to read, or [`NO_SNAP`].
     pub snap: u64,
     /// How many times this was sent before.
@@ -205,13 +250,12 @@ impl OsdOp<'_> {
     ///
     /// # Errors
     ///
-    /// [`E2BIG`] if there are more than [`MAX_OPS`] operations, `ENOMEM`.
+    /// [`E2BIG`] if a name is too long, `ENOMEM`.
     pub fn encode(&self) -> Result<KVVec<u8>> {
-        if self.ops.len() > MAX_OPS {
-            return Err(E2BIG);
-        }
         let names = self.namespace.len().saturating_add(self.object.len());
-        let mut e = Encoder::with_capacity(names.saturating_add(256))?;
+        let ops = self.ops.count().saturating_mul(Op::SIZE);
+        let len = names.saturating_add(ops).saturating_add(218);
+        let mut e = Encoder::with_capacity(len)?;
         let mut head = [0; 99];
         let mut w = Writer::new(&mut head);
         w.put(self.spg.to_bytes());
@@ -237,8 +281,8 @@ impl OsdOp<'_> {
         w.put(namespace_len.to_le_bytes());
         e.bytes(&locator)?.bytes(self.namespace)?;
         e.blob(self.object)?;
-        e.u16(u16::try_from(self.ops.len()).map_err(|_| E2BIG)?)?;
-        for op in self.ops {
+        e.u16(u16::try_from(self.ops.count()).map_err(|_| E2BIG)?)?;
+        for op in self.ops.iter() {
             op.encode(&mut e)?;
         }
         let mut tail = [0; 32];
@@ -253,11 +297,19 @@ impl OsdOp<'_> {
     }
 }
 
-/// What became of the operations of a request.
-#[derive(Debug)]
+/// What became of the operations of a request: for each its result, and how much data it read.
+#[derive(Clone, Copy, Debug)]
 pub struct OpResults {
     all: [(i32, u32); MAX_OPS],
     count: usize,
+}
+
+impl OpResults {
+    /// Bytes that all operations read. The data of a reply has those of one after the other.
+    pub fn data_len(&self) -> u64 {
+        let lens = self.iter().map(|(_, len)| u64::from(*len));
+        lens.fold(0, u64::saturating_add)
+    }
 }
 
 impl Deref for OpResults {
@@ -339,12 +391,6 @@ impl OsdOpReply {
             redirect,
         })
     }
-
-    /// Sum of the lengths of all operations' data.
-    pub fn data_len(&self) -> u64 {
-        let lens = self.ops.iter().map(|(_, len)| u64::from(*len));
-        lens.fold(0, u64::saturating_add)
-    }
 }
 
 /// `request_redirect_t`: another pool; nothing else may change.
@@ -393,6 +439,12 @@ impl<'a> OsdMaps<'a> {
             full: d.vec(8, |d| Ok((d.u32()?, d.blob()?)))?,
         })
     }
+
+    /// The newest epoch that there is a map of; 0 if there is none.
+    pub fn newest(&self) -> u32 {
+        let all = Iterator::chain(self.incremental.iter(), self.full.iter());
+        all.map(|(epoch, _)| *epoch).max().unwrap_or(0)
+    }
 }
 
 #[kunit_tests(ceph_wire_osd)]
@@ -406,6 +458,13 @@ mod tests {
 
     #[test]
     fn a_read() -> Result {
+        let mut ops = OpVec::new(Op::Stat);
+        ops.push(Op::Read {
+            offset: 4096,
+            length: 65536,
+            truncate_size: 1,
+            truncate_seq: 2,
+        })?;
         let op = OsdOp {
             spg: SPG,
             hash: 0x0c9e_0747,
@@ -415,19 +474,16 @@ mod tests {
             pool: 2,
             namespace: b"ns",
             object: b"10000000001.00000000",
-            ops: &[
-                Op::Stat,
-                Op::Read {
-                    offset: 4096,
-                    length: 65536,
-                    truncate_size: 1,
-                    truncate_seq: 2,
-                },
-            ],
+            ops: &ops,
             snap: NO_SNAP,
             attempts: 1,
         };
         let bytes = op.encode()?;
+        // The memory that was asked for is what it takes.
+        assert_eq!(
+            bytes.len(),
+            218 + 2 * Op::SIZE + b"ns10000000001.00000000".len()
+        );
         let d = &mut Decoder::new(&bytes);
         assert_eq!(SpgId::decode(d)?, SPG);
         assert_eq!(d.u32()?, op.hash);
@@ -442,6 +498,10 @@ mod tests {
         assert_eq!(d.u64()?, NO_SNAP);
         d.skip(12)?;
         assert_eq!((d.u32()?, d.u64()?, d.is_empty()), (1, 0, true));
+        while ops.count() < MAX_OPS {
+            ops.push(Op::Stat)?;
+        }
+        assert!(ops.push(Op::Stat).is_err() && ops.iter().count() == MAX_OPS);
         Ok(())
     }
 
@@ -479,7 +539,7 @@ mod tests {
             (-2, 9, 4, 77)
         );
         assert_eq!(
-            (&r.ops[..], r.data_len(), r.redirect),
+            (&r.ops[..], r.ops.data_len(), r.redirect),
             (&[(-2, 16)][..], 16, None)
         );
         let needed = bytes.len().checked_sub(24).ok_or(EINVAL)?;
@@ -543,6 +603,7 @@ mod tests {
         let maps = OsdMaps::decode(&bytes)?;
         assert_eq!(maps.incremental.first(), Some(&(8, &b"inc"[..])));
         assert_eq!(maps.full.first(), Some(&(9, &b"full"[..])));
+        assert_eq!(maps.newest(), 9);
         for len in 0..bytes.len().saturating_sub(8) {
             assert!(OsdMaps::decode(bytes.get(..len).ok_or(EINVAL)?).is_err());
         }

@@ -47,6 +47,13 @@ impl<'a> HObject<'a> {
         })
     }
 
+    /// Bytes of its names.
+    pub fn names_len(&self) -> usize {
+        let all = [self.key, self.name, self.namespace];
+        all.iter()
+            .fold(0, |sum, name| sum.saturating_add(name.len()))
+    }
+
     fn encode(&self, e: &mut Encoder) -> Result {
         e.versioned(4, 3, |e| {
             e.blob(self.key)?.blob(self.name)?.u64(self.snap)?;
@@ -97,6 +104,54 @@ impl PartialEq for HObject<'_> {
 }
 
 impl Eq for HObject<'_> {}
+
+/// An [`HObject`] that owns its names.
+pub struct OwnedHObject {
+    key: KVec<u8>,
+    name: KVec<u8>,
+    namespace: KVec<u8>,
+    snap: u64,
+    hash: u32,
+    is_max: bool,
+    pool: i64,
+}
+
+impl OwnedHObject {
+    /// A copy.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(object: &HObject<'_>) -> Result<Self> {
+        let copy = |bytes: &[u8]| -> Result<KVec<u8>> {
+            let mut copy = KVec::new();
+            copy.extend_from_slice(bytes, GFP_KERNEL)?;
+            Ok(copy)
+        };
+        Ok(Self {
+            key: copy(object.key)?,
+            name: copy(object.name)?,
+            namespace: copy(object.namespace)?,
+            snap: object.snap,
+            hash: object.hash,
+            is_max: object.is_max,
+            pool: object.pool,
+        })
+    }
+
+    /// The object.
+    pub fn as_ref(&self) -> HObject<'_> {
+        HObject {
+            key: &self.key,
+            name: &self.name,
+            snap: self.snap,
+            hash: self.hash,
+            is_max: self.is_max,
+            namespace: &self.namespace,
+            pool: self.pool,
+        }
+    }
+}
 
 /// A name with what separates parts escaped.
 struct Escaped<'a>(&'a [u8]);
@@ -150,8 +205,8 @@ pub enum BackoffOp {
     Unblock,
 }
 
-/// A backoff message; it keeps the bytes that it was decoded from.
-pub struct Backoff {
+/// A backoff message.
+pub struct Backoff<'a> {
     /// Placement group that it is about.
     pub spg: SpgId,
     /// Epoch of the OSD's map.
@@ -160,10 +215,13 @@ pub struct Backoff {
     pub op: BackoffOp,
     /// Number of the backoff in the session.
     pub id: u64,
-    bytes: KVVec<u8>,
+    /// First object of the range.
+    pub begin: HObject<'a>,
+    /// The one behind the last.
+    pub end: HObject<'a>,
 }
 
-impl Backoff {
+impl<'a> Backoff<'a> {
     /// Version of the encoding.
     pub const VERSION: u16 = 1;
 
@@ -172,55 +230,41 @@ impl Backoff {
     /// # Errors
     ///
     /// `EBADMSG` for malformed bytes.
-    pub fn decode(bytes: KVVec<u8>) -> Result<Self> {
-        let mut d = Decoder::new(&bytes);
-        let spg = SpgId::decode(&mut d)?;
-        let epoch = d.u32()?;
-        let op = match d.u8()? {
-            1 => BackoffOp::Block,
-            2 => BackoffOp::AckBlock,
-            3 => BackoffOp::Unblock,
-            _ => return Err(ebadmsg()),
-        };
-        let id = d.u64()?;
-        HObject::decode(&mut d)?;
-        HObject::decode(&mut d)?;
+    pub fn decode(bytes: &'a [u8]) -> Result<Self> {
+        let d = &mut Decoder::new(bytes);
         Ok(Self {
-            spg,
-            epoch,
-            op,
-            id,
-            bytes,
+            spg: SpgId::decode(d)?,
+            epoch: d.u32()?,
+            op: match d.u8()? {
+                1 => BackoffOp::Block,
+                2 => BackoffOp::AckBlock,
+                3 => BackoffOp::Unblock,
+                _ => return Err(ebadmsg()),
+            },
+            id: d.u64()?,
+            begin: HObject::decode(d)?,
+            end: HObject::decode(d)?,
         })
-    }
-
-    /// First object of the range, and the one behind the last.
-    pub fn range(&self) -> (HObject<'_>, HObject<'_>) {
-        let both = || -> Result<_> {
-            let mut d = Decoder::new(&self.bytes);
-            // Its length is not ours to know: a newer OSD may say more.
-            SpgId::decode(&mut d)?;
-            d.skip(4 + 1 + 8)?; // Epoch, operation, id.
-            Ok((HObject::decode(&mut d)?, HObject::decode(&mut d)?))
-        };
-        both().unwrap_or_default()
     }
 
     /// Whether an object of the placement group is in the range.
     pub fn covers(&self, spg: &SpgId, object: &HObject<'_>) -> bool {
-        let (begin, end) = self.range();
-        self.spg == *spg && (*object == begin || (*object > begin && *object < end))
+        self.spg == *spg && (*object == self.begin || (*object > self.begin && *object < self.end))
     }
 
     /// The front of the message that acknowledges a block.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub fn acknowledge(&self) -> Result<KVVec<u8>> {
-        let (begin, end) = self.range();
-        let mut e = Encoder::with_capacity(self.bytes.len())?;
+        let names = self.begin.names_len().saturating_add(self.end.names_len());
+        let mut e = Encoder::with_capacity(names.saturating_add(160))?;
         self.spg.encode(&mut e)?;
         // With the epoch of the block, by which the OSD knows of a split.
         e.u32(self.epoch)?.u8(2)?.u64(self.id)?;
-        begin.encode(&mut e)?;
-        end.encode(&mut e)?;
+        self.begin.encode(&mut e)?;
+        self.end.encode(&mut e)?;
         Ok(e.into_vec())
     }
 }
@@ -267,12 +311,7 @@ mod tests {
     #[cfg(not(CONFIG_RUST))]
     fn memory_is_bounded() -> Result {
         let bytes = message(object(b"b", 4), object(b"d", 4))?;
-        kernel::host::check_decoder(&bytes, |b| {
-            let mut copy = KVVec::new();
-            copy.extend_from_slice(b, GFP_KERNEL)?;
-            let backoff = Backoff::decode(copy)?;
-            backoff.acknowledge().map(drop)
-        });
+        kernel::host::check_decoder(&bytes, |b| Backoff::decode(b)?.acknowledge().map(drop));
         Ok(())
     }
 
@@ -312,15 +351,14 @@ mod tests {
     fn a_block_and_its_acknowledgement() -> Result {
         let bytes = message(object(b"b", 4), object(b"d", 4))?;
         for len in 0..bytes.len() {
-            let mut short = KVVec::new();
-            short.extend_from_slice(bytes.get(..len).ok_or(EINVAL)?, GFP_KERNEL)?;
-            assert!(Backoff::decode(short).is_err());
+            assert!(Backoff::decode(bytes.get(..len).ok_or(EINVAL)?).is_err());
         }
-        let backoff = Backoff::decode(bytes)?;
+        let backoff = Backoff::decode(&bytes)?;
         assert_eq!((backoff.op, backoff.id), (BackoffOp::Block, 9));
-        let ack = Backoff::decode(backoff.acknowledge()?)?;
+        let bytes = backoff.acknowledge()?;
+        let ack = Backoff::decode(&bytes)?;
         assert_eq!((ack.op, ack.id, ack.epoch), (BackoffOp::AckBlock, 9, 5));
-        assert!(ack.range() == backoff.range());
+        assert!((ack.begin, ack.end) == (backoff.begin, backoff.end));
         assert!(backoff.covers(&backoff.spg, &object(b"b", 4)));
         assert!(backoff.covers(&backoff.spg, &object(b"c", 4)));
         assert!(!backoff.covers(&backoff.spg, &object(b"d", 4)));
@@ -343,8 +381,8 @@ mod tests {
             .bytes(bytes.get(6..24).ok_or(EINVAL)?)?
             .bytes(b"new")?;
         newer.bytes(bytes.get(24..).ok_or(EINVAL)?)?;
-        let backoff = Backoff::decode(newer.into_vec())?;
-        assert!(backoff.range() == (object(b"b", 4), object(b"d", 4)));
+        let backoff = Backoff::decode(newer.as_slice())?;
+        assert!((backoff.begin, backoff.end) == (object(b"b", 4), object(b"d", 4)));
         assert!(backoff.covers(&backoff.spg, &object(b"c", 4)));
         Ok(())
     }

@@ -354,37 +354,31 @@ pub(crate) fn osd_op_reply(raw: &[u8]) {
         |bytes| OsdOpReply::decode(bytes, version, namespace),
         |reply| {
             assert!(reply.ops.len() <= MAX_OPS);
-            assert!(reply.data_len() <= 16 * u64::from(u32::MAX));
+            assert!(reply.ops.data_len() <= 16 * u64::from(u32::MAX));
         },
     );
 }
 
 pub(crate) fn osd_maps(raw: &[u8]) {
     Input::new(raw).check(OsdMaps::decode, |maps| {
+        let newest = maps.newest();
         let maps = maps.incremental.iter().chain(&maps.full);
+        assert!(maps.clone().all(|(epoch, _)| *epoch <= newest));
         assert!(maps.map(|(_, bytes)| bytes.len()).sum::<usize>() < raw.len());
     });
 }
 
 pub(crate) fn osd_backoff(raw: &[u8]) {
-    fn copy(bytes: &[u8]) -> Result<Backoff> {
-        let mut copy = KVVec::new();
-        copy.extend_from_slice(bytes, GFP_KERNEL)?;
-        Backoff::decode(copy)
-    }
-    Input::new(raw).check(copy, |backoff| {
-        let (begin, end) = backoff.range();
+    Input::new(raw).check(Backoff::decode, |backoff| {
+        let (begin, end) = (backoff.begin, backoff.end);
         let ack = backoff.acknowledge().expect("a block can be acknowledged");
-        let ack = copy(&ack).expect("what was encoded can be decoded");
+        let ack = Backoff::decode(&ack).expect("what was encoded can be decoded");
         assert_eq!(
             (ack.spg, ack.epoch, ack.id),
             (backoff.spg, backoff.epoch, backoff.id)
         );
-        assert_eq!((begin, end), ack.range());
-        assert_eq!(
-            (begin.name, end.name),
-            (ack.range().0.name, ack.range().1.name)
-        );
+        assert_eq!((begin, end), (ack.begin, ack.end));
+        assert_eq!((begin.name, end.name), (ack.begin.name, ack.end.name));
         assert!(backoff.covers(&backoff.spg, &begin));
         assert!(begin == end || !backoff.covers(&backoff.spg, &end));
         let other = HObject {

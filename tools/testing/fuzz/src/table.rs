@@ -104,6 +104,9 @@ pub const TARGETS: &[Target] = targets! {
     machines::mon::hunt, 256: "machine::hunt";
     machines::mon::subs, 256: "machine::subs";
     machines::osd_target::osd_target, 128: "machine::osd_target" "machine::placements";
+    machines::osd_request::osd_request, 256: "machine::osd_request";
+    machines::osd_request::osd_backoffs, 256: "machine::osd_backoffs";
+    machines::osd_request::osd_barrier, 256: "machine::osd_barrier";
     machines::session::mds_session, 256: "machine::session";
     machines::session::reconnect, 512: "reconnect::Reconnect::cap" "reconnect::Reconnect::finish";
     machines::caps::caps, 512: "machine::caps";

@@ -9,18 +9,17 @@ use ceph_proto::wire::osd::flag;
 use ceph_proto::wire::osdmap::{flags, osd_state, OsdMap};
 use ceph_proto::wire::osdmap_pool::PgId;
 use ceph_proto::wire::types::{AddrVec, EntityAddr};
-use core::cell::RefCell;
 use kernel::prelude::*;
 
 const OSDS: u16 = 4;
-const DATA: i64 = 1;
-const SHARDS: i64 = 2;
-const TIER: i64 = 3;
+pub(super) const DATA: i64 = 1;
+pub(super) const SHARDS: i64 = 2;
+pub(super) const TIER: i64 = 3;
 
 /// What a map is made of.
 #[derive(Clone, Copy)]
-struct Plan {
-    epoch: u32,
+pub(super) struct Plan {
+    pub(super) epoch: u32,
     flags: u32,
     pools: u8,
     pg_num: u32,
@@ -90,7 +89,7 @@ fn pool(e: &mut Encoder, plan: &Plan, kind: u8, rule: u8, read_tier: i64) -> Res
     Ok(())
 }
 
-fn map(plan: &Plan) -> Result<OsdMap> {
+pub(super) fn map(plan: &Plan) -> Result<OsdMap> {
     let mut e = Encoder::new();
     e.versioned(8, 7, |e| {
         e.versioned(9, 1, |e| {
@@ -148,55 +147,50 @@ fn map(plan: &Plan) -> Result<OsdMap> {
     OsdMap::decode(e.as_slice())
 }
 
-fn step(target: &mut Target, map: &OsdMap, known: &RefCell<Placements>, barrier: u32, pick: usize) {
-    let context = Context {
-        barrier,
-        pick: &|_, set| pick % set.as_slice().len().max(1),
-        place: &|map, pool, hash| {
-            let found = map.pg_to_up_acting(pool, hash);
-            let before = known.borrow().get(map.epoch, pool.pg(hash));
-            assert!(before.is_none_or(|before| before == found));
-            known.borrow_mut().put(map.epoch, pool.pg(hash), &found);
-            found
-        },
-    };
-    let was_paused = target.paused;
-    let outcome = target.update(map, &context);
-    assert_eq!(target.epoch, map.epoch);
-    match outcome {
-        Outcome::PoolGone => assert_eq!(target.osd, NO_OSD),
-        Outcome::Send | Outcome::Unchanged => {
-            let pool = map.pool(target.pool).expect("the pool is there");
-            assert!(target.osd == NO_OSD || target.acting.position(target.osd).is_some());
-            assert!(target.osd == NO_OSD || map.osd_exists(target.osd));
-            assert!(target.spg.pg.seed < pool.pg_num && target.spg.pg.pool == pool.id);
-            assert!(!target.paused || map.epoch < barrier || map.flags != 0 || pool.flags != 0);
-            assert!(map.epoch >= barrier || target.paused);
-            assert!(!was_paused || target.paused || outcome == Outcome::Send);
+impl Plan {
+    /// All is well.
+    pub(super) fn new() -> Self {
+        let up = (osd_state::EXISTS | osd_state::UP) as u8;
+        Self {
+            epoch: 10,
+            flags: 0,
+            pools: 7,
+            pg_num: 8,
+            read_tier: -1,
+            pool_flags: 1,
+            force_resend: 0,
+            states: [up; OSDS as usize],
+            weights: [128; OSDS as usize],
+            temp: None,
         }
     }
-    // The same again is no news.
-    let again = target.update(map, &context);
-    match outcome {
-        Outcome::PoolGone => assert_eq!(again, Outcome::PoolGone),
-        _ => assert_eq!(again, Outcome::Unchanged),
+
+    /// Changes something.
+    pub(super) fn change(&mut self, op: u8, detail: u8) {
+        let osd = usize::from(detail % OSDS as u8);
+        match op % 9 {
+            0 => self.states[osd] = detail >> 2,
+            1 => self.weights[osd] = detail & 0xfc,
+            2 => self.pools = detail & 7,
+            3 => self.pg_num = u32::from(detail).max(1),
+            4 => {
+                self.flags = match detail & 3 {
+                    0 => flags::PAUSERD,
+                    1 => flags::PAUSEWR,
+                    2 => flags::FULL,
+                    _ => 0,
+                }
+            }
+            5 => self.read_tier = if detail & 1 == 0 { -1 } else { TIER },
+            6 => self.temp = (detail & 1 != 0).then_some([osd as i32, i32::from(detail >> 5)]),
+            7 => self.force_resend = self.epoch + u32::from(detail & 3),
+            _ => self.pool_flags = u64::from(detail & 3),
+        }
     }
 }
 
-fn run(e: &mut Events<'_>) -> Result {
-    let up = osd_state::EXISTS | osd_state::UP;
-    let mut plan = Plan {
-        epoch: 10,
-        flags: 0,
-        pools: 7,
-        pg_num: 8,
-        read_tier: -1,
-        pool_flags: 1,
-        force_resend: 0,
-        states: [up as u8; OSDS as usize],
-        weights: [128; OSDS as usize],
-        temp: None,
-    };
+/// A target for something of the small map.
+pub(super) fn target(e: &mut Events<'_>) -> Target {
     let kind = e.u8();
     let base = [DATA, SHARDS, TIER, 9][usize::from(kind & 3)];
     let mut wants = if kind & 4 == 0 {
@@ -208,42 +202,69 @@ fn run(e: &mut Events<'_>) -> Result {
         wants |= flag::BALANCE_READS;
     }
     let object = ObjectName::of_file(0x1_0000 | u64::from(e.u8()), u64::from(kind >> 4));
-    let mut target = Target::new(base, KVec::new(), object, wants);
-    let known = RefCell::new(Placements::new()?);
-    let mut barrier = 0;
+    Target::new(base, KVec::new(), object, wants)
+}
+
+fn step(target: &mut Target, map: &OsdMap, pick: usize) {
+    let known = Placements::new();
+    let context = Context {
+        barrier: 0,
+        pick: &|_, set| pick % set.as_slice().len().max(1),
+        place: &|map, pool, hash| {
+            let found = known.find(map, pool, hash)?;
+            let again = known.find(map, pool, hash)?;
+            let (up, acting) = map.pg_to_up_acting(pool, hash);
+            assert_eq!((found.up, found.acting), (up, acting));
+            assert_eq!(found.acting, again.acting);
+            Some(found)
+        },
+    };
+    let before = target.epoch;
+    let outcome = target.update(map, &context);
+    match outcome {
+        Outcome::NoMemory => {
+            assert_eq!(target.epoch, before);
+            return;
+        }
+        Outcome::PoolGone => assert_eq!(target.osd, NO_OSD),
+        Outcome::Send | Outcome::Unchanged => {
+            let pool = map.pool(target.pool).expect("the pool is there");
+            let acting = &target.up_acting().acting;
+            assert!(target.osd == NO_OSD || acting.position(target.osd).is_some());
+            assert!(target.osd == NO_OSD || map.osd_exists(target.osd));
+            assert!(target.spg.pg.seed < pool.pg_num && target.spg.pg.pool == pool.id);
+            assert!(target.should_pause(map, map.epoch + 1));
+            assert!(map.flags != 0 || pool.flags != 0 || !target.should_pause(map, map.epoch));
+        }
+    }
+    assert_eq!(target.epoch, map.epoch);
+    // The same again is no news.
+    match (outcome, target.update(map, &context)) {
+        (_, Outcome::NoMemory) => {}
+        (Outcome::PoolGone, again) => assert_eq!(again, Outcome::PoolGone),
+        (_, again) => assert_eq!(again, Outcome::Unchanged),
+    }
+}
+
+fn run(e: &mut Events<'_>) -> Result {
+    let mut plan = Plan::new();
+    let mut target = target(e);
     while e.more() {
         let (op, detail) = (e.u8(), e.u8());
-        let osd = usize::from(detail % OSDS as u8);
-        match op % 12 {
-            0 => plan.states[osd] = detail >> 2,
-            1 => plan.weights[osd] = detail & 0xfc,
-            2 => plan.pools = detail & 7,
-            3 => plan.pg_num = u32::from(detail).max(1),
-            4 => {
-                plan.flags = match detail & 3 {
-                    0 => flags::PAUSERD,
-                    1 => flags::PAUSEWR,
-                    2 => flags::FULL,
-                    _ => 0,
-                }
-            }
-            5 => plan.read_tier = if detail & 1 == 0 { -1 } else { TIER },
-            6 => plan.temp = (detail & 1 != 0).then_some([osd as i32, i32::from(detail >> 5)]),
-            7 => plan.force_resend = plan.epoch + u32::from(detail & 3),
-            8 => {
+        match op % 11 {
+            9 => {
                 target.redirected([DATA, SHARDS, TIER, 9][usize::from(detail & 3)]);
                 continue;
             }
-            9 => {
+            10 => {
                 target.ask_primary();
                 continue;
             }
-            10 => barrier = plan.epoch + u32::from(detail & 3),
-            _ => plan.pool_flags = u64::from(detail & 3),
+            op => plan.change(op, detail),
         }
         plan.epoch += 1;
         let pick = usize::from(detail >> 4);
-        step(&mut target, &map(&plan)?, &known, barrier, pick);
+        step(&mut target, &map(&plan)?, pick);
     }
     Ok(())
 }
