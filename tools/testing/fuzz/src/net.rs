@@ -17,6 +17,7 @@ use ceph_proto::wire::osd::{OsdMaps, OsdOpReply, SpgId, MAX_OPS, NO_SNAP};
 use ceph_proto::wire::osd_backoff::{Backoff, HObject};
 use ceph_proto::wire::types::{AddrType, AddrVec, EntityAddr, EntityName, Fsid};
 use kernel::prelude::*;
+use std::vec::Vec;
 
 fn eq<T: PartialEq>(a: &T, b: &T) -> bool {
     a == b
@@ -71,7 +72,8 @@ pub(crate) fn flat_map(raw: &[u8]) {
         },
         |(old, new, names)| {
             assert!(names.iter().all(|(k, name)| names.get(k) == Some(name)));
-            let Ok(merged) = old.merged(&new, |k, _| k & 7 != 7) else {
+            let removed: Vec<u16> = (0..=u16::MAX).filter(|k| k & 7 == 7).collect();
+            let Ok(merged) = old.merged(&new, &removed, None) else {
                 panic!("two maps can be merged");
             };
             for (k, list) in merged.iter() {
