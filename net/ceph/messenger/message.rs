@@ -229,5 +229,20 @@ pub struct Incoming {
     /// data in it.
     pub dest: Option<IovDest>,
     /// The share that it has of the memory for what is received.
-    pub(crate) _charge: Option<Charge>,
+    pub(super) _charge: Option<Charge>,
+}
+
+#[cfg(CONFIG_KUNIT = "y")]
+impl Incoming {
+    /// A message without data, for tests of those who take it.
+    pub(crate) fn of_test(header: Header, front: Segment) -> Self {
+        Self {
+            header,
+            front,
+            middle: Default::default(),
+            data: Default::default(),
+            dest: None,
+            _charge: None,
+        }
+    }
 }

@@ -85,25 +85,19 @@ mod tests {
             GFP_KERNEL,
         )?;
         let front = KVVec::from_elem(0, len, GFP_KERNEL)?;
-        request.reply(&Incoming {
-            header: Header {
-                kind,
-                tid: 1,
-                seq: 1,
-                priority: 0,
-                version: 7,
-                compat_version,
-                data_off: 0,
-                front_len: len,
-                middle_len: 0,
-                data_len: 0,
-            },
-            front: front.into(),
-            middle: Default::default(),
-            data: Default::default(),
-            dest: None,
-            _charge: None,
-        });
+        let header = Header {
+            kind,
+            tid: 1,
+            seq: 1,
+            priority: 0,
+            version: 7,
+            compat_version,
+            data_off: 0,
+            front_len: len,
+            middle_len: 0,
+            data_len: 0,
+        };
+        request.reply(&Incoming::of_test(header, front.into()));
         assert!(request.request.is_complete());
         Ok(request.request.wait(&waits))
     }
