@@ -254,7 +254,7 @@ impl OsdOp<'_> {
     pub fn encode(&self) -> Result<KVVec<u8>> {
         let names = self.namespace.len().saturating_add(self.object.len());
         let ops = self.ops.count().saturating_mul(Op::SIZE);
-        let len = names.saturating_add(ops).saturating_add(218);
+        let len = names.saturating_add(ops).saturating_add(163);
         let mut e = Encoder::with_capacity(len)?;
         let mut head = [0; 99];
         let mut w = Writer::new(&mut head);
@@ -482,7 +482,7 @@ mod tests {
         // The memory that was asked for is what it takes.
         assert_eq!(
             bytes.len(),
-            218 + 2 * Op::SIZE + b"ns10000000001.00000000".len()
+            163 + 2 * Op::SIZE + b"ns10000000001.00000000".len()
         );
         let d = &mut Decoder::new(&bytes);
         assert_eq!(SpgId::decode(d)?, SPG);
