@@ -87,6 +87,22 @@ mod tests {
     }
 
     #[test]
+    fn lengths_are_bounded() -> Result {
+        let good = sample()?;
+        // Where the length of a name is, and that of a value.
+        for at in [4, 4 + 4 + 23] {
+            for len in [1000, i32::MAX as u32, u32::MAX - 7, u32::MAX] {
+                let mut bytes = KVVec::new();
+                bytes.extend_from_slice(&good, GFP_KERNEL)?;
+                let place = bytes.get_mut(at..).ok_or(EINVAL)?;
+                *place.first_chunk_mut().ok_or(EINVAL)? = u32::to_le_bytes(len);
+                assert!(Xattrs::decode(&bytes).is_err());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn none() -> Result {
         assert!(Xattrs::decode(&[])?.is_empty());
         assert!(Xattrs::decode(&[0; 4])?.is_empty());
