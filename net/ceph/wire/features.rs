@@ -9,7 +9,7 @@ use kernel::prelude::*;
 
 /// What a bit means, if it means several things then the first of them that the
 /// cluster's tools know by name.
-const NAMES: [Option<&str>; 64] = [
+static NAMES: [Option<&str>; 64] = [
     Some("UID"),
     Some("NOSRCADDR"),
     Some("SERVER_NAUTILUS"),
@@ -83,8 +83,11 @@ pub struct Names(pub u64);
 impl fmt::Display for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for (bit, name) in (0u32..).zip(NAMES) {
-            if self.0 >> bit & 1 == 0 {
+        let mut rest = self.0;
+        for (bit, name) in (0u32..).zip(&NAMES) {
+            let set = rest & 1 != 0;
+            rest >>= 1;
+            if !set {
                 continue;
             }
             f.write_str(separator)?;
@@ -120,8 +123,8 @@ mod tests {
         for (mask, want) in [
             (0, ""),
             (1 << 31, "SERVER_REEF"),
-            (1 << 31 | 1 << 38, "SERVER_REEF, CRUSH_MSR"),
-            (1 << 0 | 1 << 51 | 1 << 63, "UID, bit 51, bit 63"),
+            ((1 << 31) | (1 << 38), "SERVER_REEF, CRUSH_MSR"),
+            (1 | (1 << 51) | (1 << 63), "UID, bit 51, bit 63"),
         ] {
             let mut text = Text([0; 80], 0);
             assert!(write!(text, "{}", Names(mask)).is_ok());
