@@ -57,7 +57,7 @@ boot() {
 		accel="-accel kvm -cpu host" khz=
 	else
 		# see tsc_khz() in qemu/lab.py
-		khz=$(in_toolbox PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/src/tools/testing/qemu:/src/tools/testing/cluster \
+		khz=$(in_toolbox LAB_KERNEL_NAME=debug PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/src/tools/testing/qemu:/src/tools/testing/cluster \
 			python3 -c 'import lab; print(lab.tsc_khz())')
 	fi
 	# shellcheck disable=SC2086
