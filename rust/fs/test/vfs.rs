@@ -170,6 +170,21 @@ mod tests {
     }
 
     #[test]
+    fn names_that_do_not_exist_are_no_children() -> Result {
+        mounted(|m| {
+            let root = m.super_block().root().ok_or(ENOENT)?;
+            root.shrink_children();
+            assert!(!root.has_positive_child());
+            assert!(miss(root, m) && !root.has_positive_child());
+            with_dentry(m, b"file", |_| ())?;
+            assert!(root.has_positive_child());
+            root.shrink_children();
+            assert!(!root.has_positive_child());
+            Ok(())
+        })
+    }
+
+    #[test]
     fn last_references_are_put_by_work() -> Result {
         mounted(|m| {
             let lock = KBox::pin_init(crate::new_spinlock!((), "kernel_ext_fs_vfs"), GFP_KERNEL)?;
