@@ -730,6 +730,8 @@ impl<S: Issuer> CapSet<S> {
             cap.gen = gen;
         }
         cap.enter_generation(gen);
+        // From then on it is what the server knows.
+        cap.mds_wanted = wanted;
         if is_dir {
             cap.issued = cap.issued.without(Caps::ANY_DIR_OPS);
         }

@@ -342,6 +342,7 @@ mod tests {
         set.open(Mode::Read);
         let (id, wanted, issued) = set.reconnect(0, true).ok_or(EINVAL)?;
         assert_eq!((id, wanted), (7, Caps::PIN | Caps::ANY_SHARED));
+        assert_eq!(set.get(0).map(Cap::mds_wanted), Some(wanted));
         assert!(!issued.intersects(Caps::ANY_DIR_OPS));
         let change = set.grant(0, 7, RD, 1).ok_or(EINVAL)?;
         assert!(change.after.contains(RD));
