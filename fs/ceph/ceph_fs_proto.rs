@@ -46,6 +46,7 @@ pub mod machine {
     pub mod listing;
     pub mod refs;
     pub mod registry;
+    pub mod request;
     pub mod route;
     pub mod session;
     pub mod striper;

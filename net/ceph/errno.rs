@@ -17,6 +17,8 @@ macro_rules! errno {
 errno! {
     /// No data available.
     enodata = 61,
+    /// Multihop attempted.
+    emultihop = 72,
     /// Protocol error.
     eproto = 71,
     /// Bad message: malformed bytes from the wire.

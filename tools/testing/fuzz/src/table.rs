@@ -109,6 +109,7 @@ pub const TARGETS: &[Target] = targets! {
     machines::osd_request::osd_barrier, 256: "machine::osd_barrier";
     machines::session::mds_session, 256: "machine::session";
     machines::session::reconnect, 512: "reconnect::Reconnect::cap" "reconnect::Reconnect::finish";
+    machines::request::mds_request, 512: "machine::request";
     machines::caps::caps, 512: "machine::caps";
     machines::files::striper, 64: "machine::striper";
     machines::registry::registry, 256: "machine::registry";

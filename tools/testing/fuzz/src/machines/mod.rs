@@ -9,4 +9,5 @@ pub(crate) mod mon;
 pub(crate) mod osd_request;
 pub(crate) mod osd_target;
 pub(crate) mod registry;
+pub(crate) mod request;
 pub(crate) mod session;
