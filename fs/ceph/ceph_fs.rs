@@ -55,14 +55,17 @@ mod health;
 mod inode;
 mod inode_types;
 mod mds_client;
-mod mds_hooks;
+mod mds_events;
 mod queue;
 mod quota;
 mod recovery;
+mod request_target;
+mod root;
 mod snap;
 #[path = "super.rs"]
 mod super_block;
 mod take_trace;
+mod text;
 mod trace;
 mod waiting;
 

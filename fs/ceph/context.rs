@@ -41,18 +41,16 @@ use ceph_fs_proto::{
         options::{MountOptions, Taken, Value as OptionValue},
         source::{canonical_path, Device, Source},
     },
-    wire::{
-        cap_bits::Caps,
-        msg::{FS_MAP_USER, INO_ROOT, MDS_MAP},
-        request::{Args, Op},
-    },
+    wire::msg::{FS_MAP_USER, MDS_MAP},
 };
 use ceph_proto::{errno::ehostunreach, wire::types::Fsid};
 
 use crate::{
     fs_client::FsClient,
     fs_type::{CephFs, MAGIC},
-    mds_client::{Caller, Config, MdsClient, OwnedPath, Spec, Text},
+    mds_client::{client::MdsClient, config::Config, op::Caller},
+    root::Root,
+    text::Text,
 };
 
 /// Least blocks of the page cache.
@@ -460,25 +458,12 @@ impl Mount {
             .client
             .mount_timeout()
             .map(|all| all.saturating_sub(time::elapsed(started)).max(1));
-        let reply = fs
-            .mdsc
-            .do_request(Spec {
-                op: Op::GETATTR,
-                args: Args::Getattr {
-                    mask: Caps::STAT_ALL,
-                },
-                path1: OwnedPath::name(INO_ROOT, path)?,
-                path2: OwnedPath::default(),
-                want_dentry: false,
-                caller: Caller::default(),
-                target: Default::default(),
-                timeout,
-            })
-            .map_err(Failure::NoAnswer)?;
-        if reply.result < 0 {
-            return Err(Failure::Answer(Error::from_errno(reply.result)));
-        }
-        let root = reply.filled.target.ok_or(EIO)?;
+        let root = Root { path: copy(path)? };
+        let answer = fs.mdsc.do_request(root, Caller::default(), timeout);
+        let root = answer
+            .map_err(Failure::NoAnswer)?
+            .map_err(Failure::Answer)?
+            .ok_or(EIO)?;
         if !root.is_dir() {
             return Err(Failure::NotDirectory);
         }

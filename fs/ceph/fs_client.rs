@@ -43,15 +43,18 @@ use crate::{
     caps::delayed::Delayed,
     fs_type::CephFs,
     mds_client::{
-        self,
-        Caller,
-        MdsClient, //
+        client::MdsClient,
+        events::SessionOf,
+        op::{
+            Caller,
+            MdsOp, //
+        }, //
     },
     snap::realm::SnapRealms, //
 };
 
 /// A session as the file system has it.
-pub(crate) type Session = mds_client::Session<FsClient>;
+pub(crate) type Session = SessionOf<FsClient>;
 
 /// A mounted file system.
 #[pin_data]
@@ -179,6 +182,15 @@ impl FsClient {
             gid,
             gids: task::groups()?,
         })
+    }
+
+    /// Asks a metadata server, as the current task and for as long as it takes; killable.
+    ///
+    /// # Errors
+    ///
+    /// See [`MdsClient::do_request`].
+    pub(crate) fn ask<O: MdsOp<Fs = Self>>(&self, op: O) -> Result<O::Answer> {
+        self.mdsc.do_request(op, Self::caller()?, None)
     }
 
     /// An MDS raises the epoch barrier: reads wait for that OSD map from now on.

@@ -5,9 +5,9 @@ use core::fmt;
 use kernel::{prelude::*, seq_file::SeqFile, sync::Arc};
 
 use ceph_core::{log::show, osd_client::Waiting};
-use ceph_fs_proto::wire::mdsmap::MdsState;
+use ceph_fs_proto::{machine::session::SessionState, wire::mdsmap::MdsState};
 
-use crate::{fs_client::FsClient, mds_client::SessionState};
+use crate::fs_client::FsClient;
 
 /// A wait that is so long is worth telling (ms).
 const LONG: u64 = 5000;

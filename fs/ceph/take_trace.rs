@@ -12,7 +12,8 @@ use kernel::{
     },
     prelude::*,
     str::CString,
-    sync::Arc, //
+    sync::Arc,
+    time::Jiffies, //
 };
 use kernel_ext::fs::{
     inode::{
@@ -36,10 +37,8 @@ use ceph_fs_proto::{
             ClientReply,
             DirEntry,
             DirStat,
-            Extra,
             ReplyDir, //
         },
-        request::Args, //
     },
 };
 use ceph_proto::errno::estale;
@@ -57,17 +56,14 @@ use crate::{
     inode::{
         attrs::{
             from_stat,
-            owned,
             Prepared, //
         },
         info::has_pages, //
     },
     inode_types::init_inode,
-    mds_client::Spec,
     trace::{
         Listed,
         ListedInode,
-        RequestTarget,
         Trace, //
     },
 };
@@ -76,27 +72,29 @@ use crate::{
 const USUAL_NAME: usize = 16;
 
 /// What names of a directory have in common that a reply tells of, as things are now.
-fn lease_origin(
-    session: &Arc<Session>,
-    spec: &Spec<RequestTarget>,
-    dir: &Inode<CephFs>,
-) -> LeaseOrigin {
+fn lease_origin(session: &Arc<Session>, started: Jiffies, dir: &Inode<CephFs>) -> LeaseOrigin {
     let (gen, _) = session.cap_validity();
     LeaseOrigin {
         session: session.clone(),
         gen,
         revokes: session.data.revokes(),
-        asked: spec.target.started,
+        asked: started,
         dir_gen: dir.data().shared_gen(),
     }
 }
 
 impl FsClient {
-    /// The worker's half of a reply.
-    pub(crate) fn take_reply(
+    /// Takes in what a reply says of a name and an inode. The request was made when it
+    /// `started`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ESTALE` as [`Self::take_inode`] has it, `EIO` if the super block is going
+    /// away, `EBADMSG` for snap realms that make no sense.
+    pub(crate) fn take_trace(
         &self,
         session: &Arc<Session>,
-        spec: &Spec<RequestTarget>,
+        started: Jiffies,
         reply: &ClientReply<'_>,
     ) -> Result<Trace> {
         if !reply.snap_trace.is_empty() {
@@ -109,40 +107,26 @@ impl FsClient {
             let (dir, _) = self.take_inode(sb, session, &dentry.dir)?;
             self.take_frag(&dir, &dentry.frag);
             trace.name = Some((
-                lease_origin(session, spec, &dir),
+                lease_origin(session, started, &dir),
                 LeaseGrant::new(&dentry.lease),
             ));
-            trace.dir = Some(dir);
         }
         if let Some(target) = &reply.target {
             let (target, _) = self.take_inode(sb, session, target)?;
             trace.target = Some(target);
         }
-        match &reply.extra {
-            Extra::Dir(listed) => {
-                // The target of READDIR is the directory itself.
-                let dir = trace.target.as_ref().or(spec.target.inode.as_ref());
-                if let Some(dir) = dir.cloned() {
-                    trace.listed = Some(self.take_listing(sb, session, spec, &dir, listed)?);
-                }
-            }
-            Extra::Value(value) => trace.value = owned(value)?,
-            Extra::None | Extra::Raw(_) => {
-                if let (Args::Getattr { mask }, Some(target)) = (&spec.args, &reply.target) {
-                    if mask.contains(Caps::STAT_INLINE_DATA) {
-                        trace.value = owned(target.inline_data())?;
-                    }
-                }
-            }
-        }
         Ok(trace)
     }
 
-    fn take_listing(
+    /// Takes in the entries of a directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::take_trace`]; `EIO` also if the server is older than Kraken.
+    pub(crate) fn take_listing(
         &self,
-        sb: &SuperBlock<CephFs>,
         session: &Arc<Session>,
-        spec: &Spec<RequestTarget>,
+        started: Jiffies,
         dir: &Inode<CephFs>,
         listed: &ReplyDir<'_>,
     ) -> Result<Listed> {
@@ -150,6 +134,8 @@ impl FsClient {
         if !listed.has(ReplyDir::HASH_ORDER) {
             return Err(EIO);
         }
+        let sb = self.super_block().ok_or(EIO)?;
+        let sb = &*sb;
         self.take_frag(dir, &listed.frag);
         let count = listed.count;
         let hash = dir.data().dir_hash();
@@ -157,7 +143,7 @@ impl FsClient {
             frag: listed.frag.frag,
             is_end: listed.has(ReplyDir::END),
             release_count: dir.data().release_count(),
-            origin: lease_origin(session, spec, dir),
+            origin: lease_origin(session, started, dir),
             part: Part::with_capacity(count, count.saturating_mul(USUAL_NAME))?,
             inodes: KVVec::with_capacity(count, GFP_KERNEL)?,
         };
@@ -188,26 +174,10 @@ impl FsClient {
     fn take_frag(&self, dir: &Inode<CephFs>, stat: &DirStat) {
         let info = dir.data();
         let mut state = info.state();
-        let at = state
-            .delegations
-            .iter()
-            .position(|(frag, _)| *frag == stat.frag);
-        match (at, stat.auth) {
-            // As is usual. The state is not borrowed mutably for that.
-            (None, None) => {}
-            (Some(at), Some(rank)) => {
-                if let Some(known) = state.delegations.get_mut(at) {
-                    known.1 = rank;
-                }
-            }
-            (Some(at), None) => {
-                let _ = state.delegations.remove(at);
-            }
-            (None, Some(rank)) => {
-                // Without memory the request is forwarded.
-                let flags = GFP_ATOMIC | __GFP_NOWARN;
-                let _ = state.delegations.push((stat.frag, rank), flags);
-            }
+        // As is usual. The state is not borrowed mutably for that.
+        if state.frag_auths.rank_of(stat.frag) != stat.auth {
+            let flags = GFP_ATOMIC | __GFP_NOWARN;
+            state.frag_auths.note(stat.frag, stat.auth, flags);
         }
     }
 

@@ -1,17 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a reply of a metadata server leaves for the task that asked: the trace, which
 //! names the inodes, and for how long the names may be trusted.
-use kernel::{
-    prelude::*,
-    time::Jiffies, //
-};
-use kernel_ext::{
-    fs::{
-        Inode,
-        InodeRef, //
-    },
-    time, //
-};
+use kernel::prelude::*;
+use kernel_ext::fs::InodeRef;
 
 use ceph_fs_proto::{
     machine::listing::Part,
@@ -26,57 +17,13 @@ use crate::{
     fs_type::CephFs, //
 };
 
-/// What a request is about, for choosing a rank and taking in the reply.
-pub(crate) struct RequestTarget {
-    /// The inode, or the directory of the name.
-    pub(crate) inode: Option<InodeRef<CephFs>>,
-    /// The fragment of the directory.
-    pub(crate) frag: Option<Frag>,
-    /// When it was asked, from which leases count.
-    pub(crate) started: Jiffies,
-}
-
-impl Default for RequestTarget {
-    fn default() -> Self {
-        Self {
-            inode: None,
-            frag: None,
-            started: time::jiffies(),
-        }
-    }
-}
-
-impl RequestTarget {
-    /// About an inode.
-    pub(crate) fn inode(inode: &Inode<CephFs>) -> Self {
-        Self {
-            inode: Some(inode.get()),
-            ..Self::default()
-        }
-    }
-
-    /// About a fragment of a directory.
-    pub(crate) fn frag(dir: &Inode<CephFs>, frag: Frag) -> Self {
-        Self {
-            frag: Some(frag),
-            ..Self::inode(dir)
-        }
-    }
-}
-
 /// What a reply leaves for the task that asked.
 #[derive(Default)]
 pub(crate) struct Trace {
-    /// The directory of the name that was asked for.
-    pub(crate) dir: Option<InodeRef<CephFs>>,
     /// For how long the name may be trusted.
     pub(crate) name: Option<(LeaseOrigin, Option<LeaseGrant>)>,
     /// The inode; none if the name does not exist.
     pub(crate) target: Option<InodeRef<CephFs>>,
-    /// The entries of a directory.
-    pub(crate) listed: Option<Listed>,
-    /// A value that was asked for.
-    pub(crate) value: KVec<u8>,
 }
 
 /// Entries of one fragment of a directory.

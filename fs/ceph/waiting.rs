@@ -18,14 +18,15 @@ use ceph_core::{
     osd_client,
 };
 use ceph_fs_proto::{
-    machine::caps::Issuer,
+    machine::{caps::Issuer, session::SessionState},
     wire::{cap_bits::Caps, msg::Vino},
 };
 
 use crate::{
     caps::refs::CAPS_WAIT,
     fs_client::FsClient,
-    mds_client::{SessionState, Text, CLOSE_WAIT, FROM_MDS},
+    mds_client::reason::{CLOSE_WAIT, FROM_MDS},
+    text::Text,
 };
 
 /// One line.
@@ -88,8 +89,8 @@ impl FsClient {
             }
             (FROM_MDS, what) => match self.mdsc.request(reason.id) {
                 Some(request) => {
-                    let path = &request.spec.path1;
-                    let line = line(what, path.ino, &path.path);
+                    let path = request.path();
+                    let line = line(what, path.ino, path.path);
                     self.show_line(m, &line, format_args!("{}", request.waits_for()));
                 }
                 // It is answered, and the task has yet to run.

@@ -187,18 +187,36 @@ impl<T: Send + Unpin> Request<T> {
         !matches!(&*self.state.lock(), State::Open(_))
     }
 
-    /// Waits for the answer, until the deadline.
+    /// Waits until it is answered, or until the deadline.
     ///
     /// # Errors
     ///
     /// `EINTR` when the task is being killed and `ETIMEDOUT`; then the owner has to
-    /// forget the request and [`complete`](Self::complete) it. Else the answer's.
-    pub fn wait(&self, waits: &WaitTable) -> Result<T> {
+    /// forget the request and [`complete`](Self::complete) it.
+    pub fn wait_until_answered(&self, waits: &WaitTable) -> Result {
         let left = self.deadline.map(|deadline| match time::reached(deadline) {
             true => 0,
             false => deadline.wrapping_sub(time::jiffies()),
         });
-        self.done.wait(waits, self.reason, left)?;
+        self.done.wait(waits, self.reason, left)
+    }
+
+    /// As [`Self::wait_until_answered`], and takes the answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::wait_until_answered`]; else the answer's.
+    pub fn wait(&self, waits: &WaitTable) -> Result<T> {
+        self.wait_until_answered(waits)?;
+        self.take()
+    }
+
+    /// Takes the answer, once.
+    ///
+    /// # Errors
+    ///
+    /// The answer's; `EINVAL` if there is none, or it was taken.
+    pub fn take(&self) -> Result<T> {
         let mut state = self.state.lock();
         match core::mem::replace(&mut *state, State::Over) {
             State::Answered(answer) => answer,

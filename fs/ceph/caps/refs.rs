@@ -19,7 +19,7 @@ use crate::{
     fs_client::FsClient,
     fs_type::CephFs,
     inode::info::has_pages,
-    mds_client::FROM_MDS, //
+    mds_client::reason::FROM_MDS, //
 };
 
 /// What a task that waits for capabilities gives as its reason; the bits are the

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Looking up names.
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use kernel_ext::fs::{
     acl::{
         Acl,
@@ -22,30 +25,35 @@ use kernel_ext::fs::{
     Inode, //
 };
 
-use ceph_fs_proto::wire::{
-    cap_bits::Caps,
-    request::{
-        Args,
-        Op, //
+use ceph_fs_proto::{
+    machine::route::RankHints,
+    wire::{
+        cap_bits::Caps,
+        reply::ClientReply,
+        request::{
+            Args,
+            ClientRequest,
+            FilePath,
+            Op, //
+        },
     },
 };
 use ceph_proto::errno::enametoolong;
 
 use crate::{
-    fs_client::FsClient,
+    fs_client::{
+        FsClient,
+        Session, //
+    },
     fs_type::CephFs,
     inode::{
         access,
+        attrs::owned,
         inode_ops, //
     },
-    mds_client::{
-        OwnedPath,
-        Spec, //
-    },
-    trace::{
-        RequestTarget,
-        Trace, //
-    },
+    mds_client::op::MdsOp,
+    request_target::RequestTarget,
+    trace::Trace,
 };
 
 /// Longest name.
@@ -110,6 +118,50 @@ impl inode::Operations for DirOps {
     }
 }
 
+/// LOOKUP: a name in a directory.
+struct Lookup {
+    dir: RequestTarget,
+    name: KVec<u8>,
+}
+
+impl MdsOp for Lookup {
+    type Fs = FsClient;
+    type Answer = Trace;
+
+    const OP: Op = Op::LOOKUP;
+
+    fn hints(&self) -> RankHints {
+        self.dir.hints_of_name(&self.name)
+    }
+
+    fn encode<'a>(&'a self, request: ClientRequest<'a>) -> ClientRequest<'a> {
+        ClientRequest {
+            flags: request.flags | ClientRequest::WANT_DENTRY,
+            args: Args::Getattr {
+                mask: Caps::STAT_ALL,
+            },
+            path1: FilePath {
+                ino: self.dir.ino(),
+                path: &self.name,
+            },
+            ..request
+        }
+    }
+
+    fn take(
+        &self,
+        fs: &Arc<FsClient>,
+        session: &Arc<Session>,
+        reply: &ClientReply<'_>,
+    ) -> Result<Trace> {
+        fs.take_trace(session, self.dir.started, reply)
+    }
+
+    fn is_answer(error: Error) -> bool {
+        error == ENOENT
+    }
+}
+
 impl FsClient {
     /// A name of the directory was dropped from the dentry cache, or may have come to be
     /// elsewhere: not all are known any more. The tick frees those that are. Any context.
@@ -120,23 +172,11 @@ impl FsClient {
     }
 
     /// Looks up a name in a directory. A name that does not exist is not an error:
-    /// then the reply has no target.
+    /// then the trace has no target.
     pub(crate) fn lookup(&self, dir: &Inode<CephFs>, name: &[u8]) -> Result<Trace> {
-        let reply = self.mdsc.do_request(Spec {
-            op: Op::LOOKUP,
-            args: Args::Getattr {
-                mask: Caps::STAT_ALL,
-            },
-            path1: OwnedPath::name(dir.key().ino, name)?,
-            path2: OwnedPath::default(),
-            want_dentry: true,
-            caller: Self::caller()?,
-            target: RequestTarget::inode(dir),
-            timeout: None,
-        })?;
-        match reply.result {
-            failed if failed < 0 && failed != ENOENT.to_errno() => Err(Error::from_errno(failed)),
-            _ => Ok(reply.filled),
-        }
+        self.ask(Lookup {
+            dir: RequestTarget::new(dir),
+            name: owned(name)?,
+        })
     }
 }

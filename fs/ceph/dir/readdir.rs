@@ -45,12 +45,19 @@ use ceph_fs_proto::{
             Part,
             Position, //
         },
-        refs::Mode, //
+        refs::Mode,
+        route::RankHints, //
     },
     wire::{
         frag::Frag,
+        reply::{
+            ClientReply,
+            Extra, //
+        },
         request::{
             Args,
+            ClientRequest,
+            FilePath,
             Op, //
         },
     },
@@ -60,20 +67,21 @@ use ceph_proto::errno::eopnotsupp;
 use crate::{
     dir::lease::LeaseOrigin,
     file::locks::no_lock,
-    fs_client::FsClient,
+    fs_client::{
+        FsClient,
+        Session, //
+    },
     fs_type::CephFs,
     inode::{
         access::refuse_encrypted,
+        attrs::owned,
         inode_ops, //
     },
-    mds_client::{
-        OwnedPath,
-        Spec, //
-    },
+    mds_client::op::MdsOp,
+    request_target::RequestTarget,
     trace::{
-        ListedInode,
-        RequestTarget,
-        Trace, //
+        Listed,
+        ListedInode, //
     },
 };
 
@@ -116,11 +124,10 @@ impl Cursor {
     ) -> Result<Arc<Part>> {
         let fs = dir.super_block().data();
         let from_start = self.at <= Position::START;
-        let trace = match &self.after {
+        let mut listed = match &self.after {
             Some((name, _)) => fs.readdir(dir, self.frag, name, 0)?,
             None => fs.readdir(dir, self.frag, &[], self.at.hash())?,
         };
-        let mut listed = trace.listed.ok_or(EIO)?;
         if let Some((_, before)) = &self.after {
             listed.part.follow(*before);
         } else if from_start && listed.frag.is_leftmost() {
@@ -375,37 +382,83 @@ impl file::Operations for DirFileOps {
     }
 }
 
+/// READDIR: a part of a fragment of a directory.
+struct Readdir {
+    dir: RequestTarget,
+    frag: Frag,
+    /// What was listed before.
+    last: KVec<u8>,
+    offset_hash: u32,
+    max_entries: u32,
+    max_bytes: u32,
+}
+
+impl MdsOp for Readdir {
+    type Fs = FsClient;
+    type Answer = Option<Listed>;
+
+    const OP: Op = Op::READDIR;
+
+    fn hints(&self) -> RankHints {
+        self.dir.hints_of_frag(self.frag)
+    }
+
+    fn encode<'a>(&'a self, request: ClientRequest<'a>) -> ClientRequest<'a> {
+        ClientRequest {
+            args: Args::Readdir {
+                frag: self.frag,
+                max_entries: self.max_entries,
+                max_bytes: self.max_bytes,
+                flags: Args::READDIR_REPLY_BITFLAGS,
+                offset_hash: self.offset_hash,
+            },
+            path1: FilePath {
+                ino: self.dir.ino(),
+                path: &[],
+            },
+            path2: FilePath {
+                ino: 0,
+                path: &self.last,
+            },
+            ..request
+        }
+    }
+
+    fn take(
+        &self,
+        fs: &Arc<FsClient>,
+        session: &Arc<Session>,
+        reply: &ClientReply<'_>,
+    ) -> Result<Option<Listed>> {
+        let started = self.dir.started;
+        let trace = fs.take_trace(session, started, reply)?;
+        let Extra::Dir(listed) = &reply.extra else {
+            return Ok(None);
+        };
+        // The target of the reply is the directory itself.
+        let dir = trace.target.as_ref().unwrap_or(&self.dir.inode);
+        fs.take_listing(session, started, dir, listed).map(Some)
+    }
+}
+
 impl FsClient {
     /// Lists a part of a fragment of a directory: what follows `last`, or, if that is
     /// empty, what has at least the hash `offset_hash`.
-    pub(crate) fn readdir(
+    fn readdir(
         &self,
         dir: &Inode<CephFs>,
         frag: Frag,
         last: &[u8],
         offset_hash: u32,
-    ) -> Result<Trace> {
-        let mut path = KVec::new();
-        path.extend_from_slice(last, GFP_KERNEL)?;
-        let reply = self.mdsc.do_request(Spec {
-            op: Op::READDIR,
-            args: Args::Readdir {
-                frag,
-                max_entries: self.options.readdir_max_entries,
-                max_bytes: self.options.readdir_max_bytes,
-                flags: Args::READDIR_REPLY_BITFLAGS,
-                offset_hash,
-            },
-            path1: OwnedPath::inode(dir.key().ino),
-            path2: OwnedPath { ino: 0, path },
-            want_dentry: false,
-            caller: Self::caller()?,
-            target: RequestTarget::frag(dir, frag),
-            timeout: None,
+    ) -> Result<Listed> {
+        let listed = self.ask(Readdir {
+            dir: RequestTarget::new(dir),
+            frag,
+            last: owned(last)?,
+            offset_hash,
+            max_entries: self.options.readdir_max_entries,
+            max_bytes: self.options.readdir_max_bytes,
         })?;
-        if reply.result < 0 {
-            return Err(Error::from_errno(reply.result));
-        }
-        Ok(reply.filled)
+        listed.ok_or(EIO)
     }
 }

@@ -1,42 +1,81 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Opening and closing: what servers are told to be wanted.
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use kernel_ext::fs::Inode;
 
 use ceph_fs_proto::{
-    machine::refs::Mode,
+    machine::{
+        refs::Mode,
+        route::RankHints, //
+    },
     wire::{
         cap_bits::Caps,
+        reply::ClientReply,
         request::{
             Args,
+            ClientRequest,
+            FilePath,
             Op, //
         },
     },
 };
 
 use crate::{
-    fs_client::FsClient,
+    fs_client::{
+        FsClient,
+        Session, //
+    },
     fs_type::CephFs,
-    mds_client::OwnedPath,
-    trace::RequestTarget, //
+    mds_client::op::MdsOp,
+    request_target::RequestTarget,
 };
 
-impl FsClient {
-    /// Tells a server that the file is open for reading, by OPEN, which always
-    /// brings a capability.
-    pub(crate) fn renew_open(&self, inode: &Inode<CephFs>) -> Result {
-        self.request(
-            Op::OPEN,
-            Args::Open {
+/// OPEN of an inode for reading.
+struct Open {
+    target: RequestTarget,
+}
+
+impl MdsOp for Open {
+    type Fs = FsClient;
+    type Answer = ();
+
+    const OP: Op = Op::OPEN;
+
+    fn hints(&self) -> RankHints {
+        self.target.hints()
+    }
+
+    fn encode<'a>(&'a self, request: ClientRequest<'a>) -> ClientRequest<'a> {
+        ClientRequest {
+            args: Args::Open {
                 flags: 0,
                 mode: 0,
                 pool: u32::MAX,
                 mask: Caps::NONE,
             },
-            OwnedPath::inode(inode.key().ino),
-            RequestTarget::inode(inode),
-        )?;
-        Ok(())
+            path1: FilePath {
+                ino: self.target.ino(),
+                path: &[],
+            },
+            ..request
+        }
+    }
+
+    fn take(&self, fs: &Arc<FsClient>, session: &Arc<Session>, reply: &ClientReply<'_>) -> Result {
+        fs.take_trace(session, self.target.started, reply).map(drop)
+    }
+}
+
+impl FsClient {
+    /// Tells a server that the file is open for reading, by OPEN, which always
+    /// brings a capability.
+    pub(crate) fn renew_open(&self, inode: &Inode<CephFs>) -> Result {
+        self.ask(Open {
+            target: RequestTarget::new(inode),
+        })
     }
 
     /// Opens a file or directory. Asks a server only if it does not know that the

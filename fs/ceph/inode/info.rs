@@ -66,7 +66,8 @@ use ceph_fs_proto::{
         },
         listing::Listing,
         refs::Mode,
-        registry::Slot, //
+        registry::Slot,
+        route::FragAuths, //
     },
     wire::{
         cap_bits::Caps,
@@ -94,7 +95,7 @@ use crate::{
         names::Names,
         xattrs::KnownXattrs, //
     },
-    mds_client::caps_epoch, //
+    mds_client::session::caps_epoch, //
 };
 
 /// A session in the role of a capability's issuer.
@@ -166,7 +167,7 @@ pub(crate) struct State {
     /// How a directory is split.
     pub frag_tree: FragTree,
     /// Fragments with an authoritative rank of their own.
-    pub delegations: KVec<(Frag, u32)>,
+    pub frag_auths: FragAuths,
     /// Whether the page cache may hold what another client has overwritten.
     pub stale_pages: StalePages,
     /// There may be pages that were mapped without Fc.
@@ -291,7 +292,7 @@ impl InodeData for InodeInfo {
                     dir: DirStats::default(),
                     dir_hash: DirHash::RJENKINS,
                     frag_tree: FragTree::new(),
-                    delegations: KVec::new(),
+                    frag_auths: FragAuths::new(),
                     stale_pages: StalePages::new(),
                     pages_unsure: false,
                     inline_version: 0,

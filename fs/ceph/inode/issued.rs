@@ -13,7 +13,7 @@ use kernel_ext::time;
 
 use ceph_fs_proto::wire::cap_bits::Caps;
 
-use crate::mds_client::caps_epoch;
+use crate::mds_client::session::caps_epoch;
 
 /// The epoch of all sessions that something was found to be issued in (low half), and the
 /// bits; 0 for nothing known.

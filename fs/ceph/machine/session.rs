@@ -3,13 +3,14 @@
 //!
 //! ```text
 //!   New ──open──▶ Opening ──OPEN──▶ Open ◀──any message── Hung
-//!                    │                │ ──silence──────────▶┘
-//!                    │ REJECT         │ the rank moves
-//!                    ▼                ▼
-//!                 Rejected        Restarting ──rank reconnects──▶ Reconnecting
-//!                    ▲                                              │ OPEN ▶ Open
-//!                    └──────────────────REJECT──────────────────────┘
-//!   Open ──close──▶ Closing ──CLOSE──▶ Closed
+//!    │               │  │             │ ──silence──────────▶┘
+//!    │        REJECT │  └──────┬──────┘
+//!    │               ▼         │ the rank moves to another daemon
+//!    │            Rejected     ▼
+//!    │               ▲     Restarting ──rank reconnects──▶ Reconnecting ──OPEN──▶ Open
+//!    │               └──────────────────REJECT───────────────┤  ▲
+//!    └── the rank reconnects, and may know us ───────────────┼──┘
+//!   Open ──close──▶ Closing ──CLOSE──▶ Closed ◀──CLOSE───────┘
 //! ```
 //!
 //! Beside its state a session has a lease on all its capabilities, which the client
@@ -89,7 +90,7 @@ impl SessionState {
 
 /// What a RENEWCAPS means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewal {
+pub enum RenewCaps {
     /// It answers an older request.
     Old,
     /// Capabilities are good for longer.
@@ -98,6 +99,21 @@ pub enum Renewal {
     Fresh,
     /// Capabilities had gone stale, and still are: the answer took too long.
     StillStale,
+}
+
+/// Which capabilities of a session are good, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapLease {
+    /// `None` if the session is over.
+    gen: Option<u32>,
+    until: Ticks,
+}
+
+impl CapLease {
+    /// Whether all that was good by `before` is good by this, too, for as long.
+    pub fn covers(&self, before: &Self) -> bool {
+        before.gen.is_none() || self.gen == before.gen && reached(self.until, before.until)
+    }
 }
 
 /// A session with one rank.
@@ -172,6 +188,14 @@ impl Session {
             .is_some_and(|from| gen.wrapping_sub(from) <= self.cap_gen.wrapping_sub(from))
     }
 
+    /// What [`validity`](Self::validity) follows from.
+    pub fn cap_lease(&self) -> CapLease {
+        CapLease {
+            gen: (!self.state.is_over()).then_some(self.cap_gen),
+            until: self.cap_ttl,
+        }
+    }
+
     /// The client asks for the session.
     pub fn opening(&mut self, now: Ticks) {
         self.state = SessionState::Opening;
@@ -229,16 +253,16 @@ impl Session {
     }
 
     /// RENEWCAPS. It renews nothing in a session that is over.
-    pub fn renewed(&mut self, seq: u64, now: Ticks, timeout: Ticks) -> Renewal {
+    pub fn renewed(&mut self, seq: u64, now: Ticks, timeout: Ticks) -> RenewCaps {
         if seq != self.renew_seq || self.state.is_over() {
-            return Renewal::Old;
+            return RenewCaps::Old;
         }
         let was_stale = reached(now, self.cap_ttl);
         self.cap_ttl = self.renew_requested.wrapping_add(timeout);
         match (was_stale, reached(now, self.cap_ttl)) {
-            (false, _) => Renewal::Good,
-            (true, false) => Renewal::Fresh,
-            (true, true) => Renewal::StillStale,
+            (false, _) => RenewCaps::Good,
+            (true, false) => RenewCaps::Fresh,
+            (true, true) => RenewCaps::StillStale,
         }
     }
 
@@ -367,15 +391,15 @@ mod tests {
         assert_eq!(s.renew(15, false), None);
         assert_eq!(s.renew(15, true), Some(1));
         assert_eq!(s.renew(30, true), Some(2));
-        assert_eq!(s.renewed(1, 31, TIMEOUT), Renewal::Old);
-        assert_eq!(s.renewed(2, 32, TIMEOUT), Renewal::Good);
+        assert_eq!(s.renewed(1, 31, TIMEOUT), RenewCaps::Old);
+        assert_eq!(s.renewed(2, 32, TIMEOUT), RenewCaps::Good);
         // It counts from the request, not from the answer.
         assert_eq!(s.validity(89), (1, true));
         assert_eq!(s.validity(90), (1, false));
         assert_eq!(s.renew(100, true), Some(3));
-        assert_eq!(s.renewed(3, 101, TIMEOUT), Renewal::Fresh);
+        assert_eq!(s.renewed(3, 101, TIMEOUT), RenewCaps::Fresh);
         s.renew(200, true);
-        assert_eq!(s.renewed(4, 261, TIMEOUT), Renewal::StillStale);
+        assert_eq!(s.renewed(4, 261, TIMEOUT), RenewCaps::StillStale);
     }
 
     #[test]
@@ -384,8 +408,61 @@ mod tests {
         s.stale(10);
         assert_eq!(s.validity(10), (2, false));
         s.renew(10, true);
-        assert_eq!(s.renewed(1, 11, TIMEOUT), Renewal::Fresh);
+        assert_eq!(s.renewed(1, 11, TIMEOUT), RenewCaps::Fresh);
         assert_eq!(s.validity(11), (2, true));
+    }
+
+    /// Whether what was good stays good.
+    fn keeps(s: &mut Session, change: impl FnOnce(&mut Session)) -> bool {
+        let before = s.cap_lease();
+        change(s);
+        s.cap_lease().covers(&before)
+    }
+
+    #[test]
+    fn whatever_ends_the_lease_is_seen() {
+        let mut s = Session::new(0);
+        assert!(keeps(&mut s, |s| s.opening(0)));
+        assert!(keeps(&mut s, |s| {
+            s.opened(Features::SUPPORTED, 5, TIMEOUT);
+        }));
+        assert!(keeps(&mut s, |s| {
+            s.renew(10, true);
+            s.renewed(1, 11, TIMEOUT);
+        }));
+        // A shorter time than before.
+        assert!(!keeps(&mut s, |s| {
+            s.renew(11, true);
+            s.renewed(2, 12, TIMEOUT / 2);
+        }));
+        assert!(!keeps(&mut s, |s| s.stale(20)));
+        assert!(keeps(&mut s, |s| s.moved(30)));
+        assert!(!keeps(&mut s, |s| assert!(s.reconnecting(31))));
+        assert!(keeps(&mut s, |s| {
+            s.opened(Features::SUPPORTED, 1, TIMEOUT);
+        }));
+        assert!(keeps(&mut s, |s| assert!(s.close().is_some())));
+        for rejected in [false, true] {
+            let mut s = open(0);
+            assert!(!keeps(&mut s, |s| s.ended(rejected)));
+            // Nothing more can be lost.
+            assert!(keeps(&mut s, |s| s.ended(rejected)));
+        }
+    }
+
+    #[test]
+    fn a_rank_that_restarts_before_the_session_is_open_is_told_what_is_held() {
+        // It may have taken over what another rank exported.
+        for opening in [false, true] {
+            let mut s = Session::new(0);
+            if opening {
+                s.opening(0);
+                s.moved(1);
+            }
+            assert!(s.reconnecting(2));
+            s.opened(Features::SUPPORTED, 1, TIMEOUT);
+            assert!(s.state().is_usable() && s.validity(1).1);
+        }
     }
 
     #[test]
@@ -400,7 +477,7 @@ mod tests {
         assert!(s.state().is_over());
         assert!(!s.validity(1).1);
         assert_eq!((s.close(), s.reconnecting(1)), (None, false));
-        assert_eq!(s.renewed(0, 100, TIMEOUT), Renewal::Old);
+        assert_eq!(s.renewed(0, 100, TIMEOUT), RenewCaps::Old);
     }
 
     #[test]

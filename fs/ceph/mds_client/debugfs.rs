@@ -3,9 +3,15 @@
 use ceph_core::log::show;
 use kernel::seq_file::SeqFile;
 
-use super::{request::Place, MdsClient, MdsHooks};
+use ceph_fs_proto::machine::request::RequestState;
 
-impl<H: MdsHooks> MdsClient<H> {
+use super::{
+    client::MdsClient,
+    events::MdsEvents, //
+};
+use crate::text::Text;
+
+impl<F: MdsEvents> MdsClient<F> {
     /// Prints the map.
     pub(crate) fn show_map(&self, m: &SeqFile) {
         let Some(map) = self.map() else { return };
@@ -25,17 +31,20 @@ impl<H: MdsHooks> MdsClient<H> {
     pub(crate) fn show_requests(&self, m: &SeqFile) {
         let state = self.state.lock();
         for (tid, request) in state.requests.iter() {
-            let place = request.progress.lock().place;
-            match place {
-                Place::Sent(rank) => show!(m, "{}\tmds{}\t", tid, rank),
-                Place::WaitsForSession(_) => show!(m, "{}\t(no session)\t", tid),
-                Place::WaitsForMap => show!(m, "{}\t(no request)\t", tid),
+            match request.progress().lock().life.state() {
+                RequestState::Sending(rank)
+                | RequestState::Sent(rank)
+                | RequestState::Unsafe(rank) => show!(m, "{}\tmds{}\t", tid, rank),
+                RequestState::WaitsForSession(_) => show!(m, "{}\t(no session)\t", tid),
+                RequestState::WaitsForMap | RequestState::Over => {
+                    show!(m, "{}\t(no request)\t", tid)
+                }
             }
-            show!(m, "{}\t", request.spec.op.name());
-            let path = &request.spec.path1;
+            show!(m, "{}\t", request.op().name());
+            let path = request.path();
             show!(m, " #{:x}", path.ino);
             if !path.path.is_empty() {
-                show!(m, "/{}", super::Text(&path.path));
+                show!(m, "/{}", Text(path.path));
             }
             show!(m, "\n");
         }
@@ -44,7 +53,7 @@ impl<H: MdsHooks> MdsClient<H> {
     /// Prints the sessions.
     pub(crate) fn show_sessions(&self, m: &SeqFile) {
         show!(m, "global_id {}\n", self.client.global_id());
-        show!(m, "name \"{}\"\n", super::Text(&self.config.entity_id));
+        show!(m, "name \"{}\"\n", Text(&self.config.entity_id));
         for session in self.sessions() {
             show!(m, "mds.{} {}\n", session.rank, session.state().name());
         }

@@ -1,18 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Maps: which rank is which daemon, and what a change of that means for sessions.
-use kernel::{prelude::*, sync::Arc};
-use kernel_ext::{pr_err_ratelimited, time, workqueue::DelayedTask};
-
-use ceph_core::{messenger::Incoming, mon_client::Sub};
-use ceph_fs_proto::wire::{
-    fsmap_user::FsMapUser,
-    mdsmap::{MdsMap, MdsState},
-    msg::{FS_MAP_USER, MDS_MAP},
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use kernel_ext::{
+    pr_err_ratelimited,
+    time,
+    workqueue::DelayedTask, //
 };
 
-use super::{request::Place, session::SessionState, MdsClient, MdsHooks, Session};
+use ceph_core::{
+    messenger::Incoming,
+    mon_client::Sub, //
+};
+use ceph_fs_proto::{
+    machine::{
+        request::Request,
+        session::SessionState,
+    },
+    wire::{
+        fsmap_user::FsMapUser,
+        mdsmap::{
+            MdsMap,
+            MdsState, //
+        },
+        msg::{
+            is_understood,
+            FS_MAP_USER,
+            MDS_MAP, //
+        },
+    },
+};
 
-impl<H: MdsHooks> MdsClient<H> {
+use super::{
+    client::MdsClient,
+    events::MdsEvents, //
+};
+
+impl<F: MdsEvents> MdsClient<F> {
     /// Asks the monitors for the map of the file system, or for the list of file
     /// systems first, if one was named. Before the session with them is opened.
     pub(crate) fn subscribe(&self) {
@@ -30,12 +56,7 @@ impl<H: MdsHooks> MdsClient<H> {
     ///
     /// `ENOMEM`, and nothing was taken in.
     pub(crate) fn monitor_message(self: &Arc<Self>, msg: &Incoming) -> Result {
-        let taken = match msg.header.kind {
-            MDS_MAP => self.mds_map(&msg.front),
-            FS_MAP_USER => self.fs_map(&msg.front),
-            _ => Ok(()),
-        };
-        match taken {
+        match self.map_message(msg) {
             Err(e) if e == ENOMEM => return Err(e),
             Err(e) => pr_err_ratelimited!("corrupt map from a monitor, ignored: {:?}\n", e),
             Ok(()) => {}
@@ -47,6 +68,22 @@ impl<H: MdsHooks> MdsClient<H> {
     pub(crate) fn unknown_fs(&self) -> Option<&[u8]> {
         let is_unknown = self.state.lock().map_error.is_some();
         self.config.fs_name.as_deref().filter(|_| is_unknown)
+    }
+
+    /// Takes a map, of a monitor or of a metadata server.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and nothing was taken in; any other means that it makes no sense.
+    pub(super) fn map_message(self: &Arc<Self>, msg: &Incoming) -> Result {
+        if !is_understood(msg.header.kind, msg.header.compat_version)? {
+            return Ok(());
+        }
+        match msg.header.kind {
+            MDS_MAP => self.mds_map(&msg.front),
+            FS_MAP_USER => self.fs_map(&msg.front),
+            _ => Ok(()),
+        }
     }
 
     fn fs_map(self: &Arc<Self>, front: &[u8]) -> Result {
@@ -64,7 +101,7 @@ impl<H: MdsHooks> MdsClient<H> {
             }
             None => {
                 self.state.lock().map_error = Some(ENOENT);
-                self.kick(|place| place == Place::WaitsForMap);
+                self.kick(Request::map_changed);
             }
         }
         Ok(())
@@ -89,7 +126,7 @@ impl<H: MdsHooks> MdsClient<H> {
             self.compare_maps(&old, &map);
         }
         drop(taking_in);
-        self.kick(|place| place == Place::WaitsForMap);
+        self.kick(Request::map_changed);
         DelayedTask::<Self>::queue(self.clone());
         Ok(())
     }
@@ -112,8 +149,8 @@ impl<H: MdsHooks> MdsClient<H> {
                 continue;
             }
             if old.addr(rank) != new.addr(rank) {
-                // Another daemon, or another life of it: what the session holds
-                // is kept until the rank asks for it.
+                // Another daemon, or another life of it: what the session has is kept
+                // until the rank asks for it.
                 self.note(format_args!(
                     "mds{rank} is another daemon, {}",
                     after.name()
@@ -124,7 +161,7 @@ impl<H: MdsHooks> MdsClient<H> {
                     continue;
                 }
                 session.con.close_nowait();
-                session.inner.lock().moved(time::jiffies());
+                session.change(|machine| machine.moved(time::jiffies()));
             } else if before == after {
                 continue;
             }
@@ -136,55 +173,11 @@ impl<H: MdsHooks> MdsClient<H> {
                     pr_info!("mds{} recovery completed\n", rank);
                 }
                 self.note(format_args!("mds{rank} is active again"));
-                self.kick(|place| {
-                    place == Place::Sent(rank) || place == Place::WaitsForSession(rank)
-                });
-                if let Some(hooks) = self.hooks() {
-                    hooks.reconnected(&session);
+                self.kick(|request| request.rank_serves(rank));
+                if let Some(fs) = self.fs() {
+                    fs.reconnected(&session);
                 }
             }
-        }
-    }
-
-    /// Tries again what [`reconnect`](Self::reconnect) had no memory for.
-    pub(super) fn reconnect_late(self: &Arc<Self>, session: &Arc<Session<H>>) {
-        let Some(map) = self.map() else { return };
-        if session.state() == SessionState::Restarting
-            && map.state(session.rank) >= MdsState::RECONNECT
-        {
-            self.reconnect(session, &map, false);
-        }
-    }
-
-    /// Tells the daemon that took over a rank what this client holds; with `again` even
-    /// if it was told already. Without memory the tick tries again.
-    pub(super) fn reconnect(
-        self: &Arc<Self>,
-        session: &Arc<Session<H>>,
-        map: &MdsMap,
-        again: bool,
-    ) {
-        let Some(hooks) = self.hooks() else { return };
-        let _io = session.io.lock();
-        if !self.is_current(session) || !again && session.state() != SessionState::Restarting {
-            return;
-        }
-        if !session.doubt(|inner| inner.reconnecting(time::jiffies())) {
-            return;
-        }
-        pr_info!("mds{} reconnect start\n", session.rank);
-        self.note(format_args!("mds{} reconnect start", session.rank));
-        session.con.close_nowait();
-        let sent = self.open_connection(map, session).and_then(|()| {
-            for parts in hooks.reconnect(session)? {
-                session.send_parts(parts)?;
-            }
-            Ok(())
-        });
-        if let Err(e) = sent {
-            pr_err!("mds{} reconnect failed: {:?}\n", session.rank, e);
-            self.note(format_args!("mds{} reconnect failed", session.rank));
-            session.inner.lock().moved(time::jiffies());
         }
     }
 }

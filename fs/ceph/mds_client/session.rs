@@ -7,24 +7,38 @@ use kernel::{
     new_mutex, new_spinlock,
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, Release},
-        Arc, Mutex, SpinLock,
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
+        Arc,
+        Mutex,
+        SpinLock, //
     },
     time::Jiffies,
 };
 use kernel_ext::time;
 
-use ceph_core::messenger::{Connection, Message, Parts};
-pub(crate) use ceph_fs_proto::machine::session::SessionState;
+use ceph_core::messenger::{
+    Connection,
+    Message,
+    Parts, //
+};
 use ceph_fs_proto::{
-    machine::session as machine,
+    machine::session::{
+        self as machine,
+        SessionState, //
+    },
     wire::{
         msg::CLIENT_SESSION,
-        session::{ClientSession, Features, SessionOp},
+        session::{
+            ClientSession,
+            Features,
+            SessionOp, //
+        },
     },
 };
-
-use super::hooks::MdsHooks;
 
 /// Raised when capabilities of any session, of any mount, become doubtful before their
 /// time. That is rare, so one count will do.
@@ -35,9 +49,9 @@ pub(crate) fn caps_epoch() -> u32 {
     CAPS_EPOCH.load(Acquire)
 }
 
-/// A session with one rank.
+/// A session with one rank, and `D`, what the file system keeps for it.
 #[pin_data]
-pub(crate) struct Session<H: MdsHooks> {
+pub(crate) struct Session<D> {
     /// The rank.
     pub rank: u32,
     pub(super) con: Arc<Connection>,
@@ -45,16 +59,20 @@ pub(crate) struct Session<H: MdsHooks> {
     /// while a session is reopened. Outside of the MDS client's state lock.
     #[pin]
     pub(super) io: Mutex<()>,
-    /// Leaf lock.
+    /// Leaf lock. Changed by [`Self::change`] alone.
     #[pin]
-    pub(super) inner: SpinLock<machine::Session>,
+    inner: SpinLock<machine::Session>,
     /// What the file system keeps for the session.
     #[pin]
-    pub data: H::SessionData,
+    pub data: D,
 }
 
-impl<H: MdsHooks> Session<H> {
-    pub(super) fn new(rank: u32, con: Arc<Connection>) -> Result<Arc<Self>> {
+impl<D> Session<D> {
+    pub(super) fn new(
+        rank: u32,
+        con: Arc<Connection>,
+        data: impl PinInit<D, Error>,
+    ) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
                 rank,
@@ -64,7 +82,7 @@ impl<H: MdsHooks> Session<H> {
                     machine::Session::new(time::jiffies()),
                     "ceph::Session::inner"
                 ),
-                data <- H::session_data(),
+                data <- data,
             }? Error),
             GFP_KERNEL,
         )
@@ -96,11 +114,21 @@ impl<H: MdsHooks> Session<H> {
         self.inner.lock().cap_until()
     }
 
-    /// A change of state that makes all its capabilities doubtful.
-    pub(super) fn doubt<R>(&self, change: impl FnOnce(&mut machine::Session) -> R) -> R {
+    /// Its state, and the features that both sides have.
+    pub(super) fn usability(&self) -> (SessionState, Features) {
+        let inner = self.inner.lock();
+        (inner.state(), inner.features())
+    }
+
+    /// Changes its state. If capabilities that were good may not be any more, the epoch of
+    /// all sessions is raised before the lock is released.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut machine::Session) -> R) -> R {
         let mut inner = self.inner.lock();
+        let before = inner.cap_lease();
         let result = change(&mut inner);
-        CAPS_EPOCH.fetch_add(1, Release);
+        if !inner.cap_lease().covers(&before) {
+            CAPS_EPOCH.fetch_add(1, Release);
+        }
         result
     }
 
@@ -135,7 +163,7 @@ impl<H: MdsHooks> Session<H> {
     /// Counts a message of the server. A close that was under way meanwhile would
     /// be ignored as too old, so it is sent again.
     pub(super) fn count_message(&self) {
-        let again = self.inner.lock().count_message();
+        let again = self.change(machine::Session::count_message);
         if let Some(seq) = again {
             if let Err(e) = self.send_bare(SessionOp::REQUEST_CLOSE, seq) {
                 pr_err!("mds{}: cannot close the session: {:?}\n", self.rank, e);
@@ -145,7 +173,7 @@ impl<H: MdsHooks> Session<H> {
 
     /// Asks the server to close the session; nothing if it is beyond that.
     pub(super) fn request_close(&self) -> Result {
-        let close = self.inner.lock().close();
+        let close = self.change(machine::Session::close);
         match close {
             Some(seq) => self.send_bare(SessionOp::REQUEST_CLOSE, seq),
             None => Ok(()),
@@ -155,7 +183,7 @@ impl<H: MdsHooks> Session<H> {
     /// Notes that the server has been silent for longer than it lets clients be. Whether
     /// that is new.
     pub(super) fn check_hung(&self) -> bool {
-        let hung = self.inner.lock().tick(time::jiffies());
+        let hung = self.change(|inner| inner.tick(time::jiffies()));
         if hung {
             pr_info!("mds{} hung\n", self.rank);
         }

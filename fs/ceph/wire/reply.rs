@@ -204,6 +204,8 @@ pub enum Extra<'a> {
 pub struct ClientReply<'a> {
     /// 0 or a negative error number.
     pub result: i32,
+    /// Whether a change is on disk; otherwise another reply follows.
+    pub is_safe: bool,
     /// The directory and name that it is about.
     pub dentry: Option<ReplyDentry<'a>>,
     /// The inode that it is about.
@@ -215,6 +217,11 @@ pub struct ClientReply<'a> {
 }
 
 impl<'a> ClientReply<'a> {
+    /// The error that the server gives, if it does.
+    pub fn error(&self) -> Option<Error> {
+        (self.result < 0).then(|| Error::from_errno(self.result))
+    }
+
     /// Takes the front of an answer to an operation `op`.
     ///
     /// What is read is chosen by the operation that was asked for, never by what
@@ -230,10 +237,11 @@ impl<'a> ClientReply<'a> {
             // nothing that succeeds is more than 0.
             _ => EIO.to_errno(),
         };
-        // The server's version of the map, and whether a change is on disk.
-        head.skip(5)?;
+        // The server's version of the map.
+        head.skip(4)?;
         let mut reply = Self {
             result,
+            is_safe: head.bool()?,
             dentry: None,
             target: None,
             extra: Extra::None,
@@ -345,7 +353,8 @@ mod tests {
     fn a_listing_is_read() -> Result {
         let bytes = sample(3)?;
         let reply = ClientReply::decode(&bytes, Op::READDIR)?;
-        assert!(reply.result == -2 && reply.snap_trace == b"snaps");
+        assert!(reply.result == -2 && reply.is_safe && reply.snap_trace == b"snaps");
+        assert!(reply.error() == Some(ENOENT));
         let dentry = reply.dentry.ok_or(EINVAL)?;
         assert_eq!((dentry.lease.seq, dentry.frag.auth), (7, None));
         assert_eq!(reply.target.ok_or(EINVAL)?.vino().ino, 0x1000);

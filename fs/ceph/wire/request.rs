@@ -9,7 +9,7 @@ use super::frag::Frag;
 use super::session::Features;
 
 /// An operation (`CEPH_MDS_OP_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Op(pub u32);
 
 macro_rules! ops {
@@ -66,7 +66,7 @@ impl Op {
 }
 
 /// Arguments of an operation (`ceph_mds_request_args`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Args {
     /// Of LOOKUP, GETATTR and LOOKUPSNAP: what must be known of the inode.
     Getattr {
@@ -109,6 +109,7 @@ pub enum Args {
         hash: u32,
     },
     /// Of all others that read.
+    #[default]
     None,
 }
 
@@ -233,7 +234,7 @@ impl Release<'_> {
 }
 
 /// `MClientRequest`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ClientRequest<'a> {
     /// The oldest request that is not answered; the server forgets older ones.
     pub oldest_client_tid: u64,

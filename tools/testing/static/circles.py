@@ -27,7 +27,6 @@ CRATES = [
 ALLOWED = [
     (['rust/fs/*'],
      'the C objects name each other: an inode has a super block, a dentry an inode, ...'),
-    (['fs/ceph/mds_client/*'], 'being taken apart'),
 ]
 
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A session with a metadata server, and what it is told at a reconnect.
 use crate::harness::{run_events, Events};
-use ceph_fs_proto::machine::session::{Renewal, Session, SessionState};
+use ceph_fs_proto::machine::session::{RenewCaps, Session, SessionState};
 use ceph_fs_proto::wire::cap_bits::Caps;
 use ceph_fs_proto::wire::reconnect::{CapRecord, RealmRecord, Reconnect};
 use ceph_fs_proto::wire::session::Features;
@@ -17,6 +17,7 @@ pub(crate) fn mds_session(raw: &[u8]) {
         while e.more() {
             let (op, detail) = (e.u8(), e.u8());
             let before = session.state();
+            let (lease, good) = (session.cap_lease(), session.validity(now).1);
             let mut allowed = [before, before, before];
             match op % 15 {
                 0 => {
@@ -50,10 +51,10 @@ pub(crate) fn mds_session(raw: &[u8]) {
                 5 => {
                     let (_, good) = session.validity(now);
                     match session.renewed(u64::from(detail), now, 60) {
-                        Renewal::Old => assert_eq!(session.validity(now).1, good),
-                        Renewal::Good => assert!(good),
-                        Renewal::Fresh => assert!(!good && session.validity(now).1),
-                        Renewal::StillStale => assert!(!good && !session.validity(now).1),
+                        RenewCaps::Old => assert_eq!(session.validity(now).1, good),
+                        RenewCaps::Good => assert!(good),
+                        RenewCaps::Fresh => assert!(!good && session.validity(now).1),
+                        RenewCaps::StillStale => assert!(!good && !session.validity(now).1),
                     }
                 }
                 6 => {
@@ -115,6 +116,10 @@ pub(crate) fn mds_session(raw: &[u8]) {
             assert!(!after.name().is_empty());
             assert!(!after.is_usable() || after.is_alive());
             assert!(!after.is_over() || !after.is_alive());
+            // Whatever is not good any more before its time is seen by whoever compares.
+            if session.cap_lease().covers(&lease) && good && op % 15 != 14 {
+                assert!(session.validity(now).1);
+            }
             // Generations never go back.
             let new = session.validity(now).0;
             assert!(new.wrapping_sub(gen) <= 2);
