@@ -192,11 +192,11 @@ impl FsClient {
         caps: &ClientCaps<'_>,
     ) -> Result {
         let info = inode.data();
-        // The new server's session, if there is one; without, what was issued is
-        // lost, and asked for again when it is needed.
+        // The session with the new server, which is opened if there is none. If that cannot be,
+        // what was issued is lost, and asked for again when it is needed.
         let target = caps
             .peer
-            .and_then(|peer| Some((self.mdsc.session(peer.mds)?, peer)));
+            .and_then(|peer| Some((self.mdsc.open_export_target(peer.mds)?, peer)));
         let removed = loop {
             let state = info.state();
             let Some((to, peer)) = &target else {

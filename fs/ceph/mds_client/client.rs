@@ -170,11 +170,6 @@ impl<F: MdsEvents> MdsClient<F> {
         self.state.lock().map.clone()
     }
 
-    /// The session with a rank, if there is one.
-    pub(crate) fn session(&self, rank: u32) -> Option<Arc<SessionOf<F>>> {
-        self.state.lock().session(rank).cloned()
-    }
-
     /// Whether it is the session of its rank still.
     pub(super) fn is_current(&self, session: &Arc<SessionOf<F>>) -> bool {
         self.state.lock().is_current(session)

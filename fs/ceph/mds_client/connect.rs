@@ -1,5 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Sessions come and go: opened for a request or for what a rank exports, lost, restarted.
+//!
+//! # Export targets
+//!
+//! A rank that gives a directory to another one tells its clients with EXPORT, or already by
+//! the map (`export_targets`). The other one counts a session with each client that has
+//! capabilities there as open, and evicts a client that does not connect in time. So a
+//! session is opened when either is heard of, even though nothing is asked of that rank. If
+//! the daemon that was given the directory has restarted, its successor waits for the client
+//! to reconnect, even if the client never was connected.
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -15,8 +24,14 @@ use ceph_core::messenger::{
 use ceph_fs_proto::{
     machine::session::SessionState,
     wire::{
-        mdsmap::MdsMap,
-        msg::CLIENT_SESSION,
+        mdsmap::{
+            MdsMap,
+            MdsState, //
+        },
+        msg::{
+            CLIENT_SESSION,
+            MAX_MDS, //
+        },
         session::ClientSession,
     },
 };
@@ -57,6 +72,10 @@ impl<F: MdsEvents> MdsClient<F> {
         }
         if matches!(state.phase, Phase::Stopping | Phase::Shutdown) {
             return Err(eshutdown());
+        }
+        // The table is as long as the highest rank says.
+        if rank >= MAX_MDS {
+            return Err(EINVAL);
         }
         let con = Connection::new(&self.client.messenger, Policy::Lossless)?;
         let session = Session::new(rank, con, F::session_data())?;
@@ -113,6 +132,73 @@ impl<F: MdsEvents> MdsClient<F> {
         Ok(())
     }
 
+    // ----- export targets -----
+
+    /// The session with a rank that another one exports to, on its way to being open. `None`
+    /// if there is none and will be none.
+    pub(crate) fn open_export_target(self: &Arc<Self>, rank: u32) -> Option<Arc<SessionOf<F>>> {
+        let session = {
+            let mut state = self.state.lock();
+            let session = self.get_session(&mut state, rank);
+            session.inspect(|session| self.open_if_served(&state, session))
+        };
+        match session {
+            Ok(session) => (!session.state().is_over()).then_some(session),
+            Err(e) => {
+                if e != eshutdown() {
+                    pr_err!("mds{}: no session for what is exported: {:?}\n", rank, e);
+                }
+                None
+            }
+        }
+    }
+
+    /// Opens a session that was not asked for yet, if the rank is there to be asked. What
+    /// fails is tried again at the next map.
+    fn open_if_served(self: &Arc<Self>, state: &State<F>, session: &Arc<SessionOf<F>>) {
+        let is_served = |map: &Arc<MdsMap>| map.state(session.rank) >= MdsState::ACTIVE;
+        let opens = matches!(state.phase, Phase::Mounting | Phase::Mounted);
+        if session.state() != SessionState::New
+            || !opens
+            || !state.map.as_ref().is_some_and(is_served)
+        {
+            return;
+        }
+        if let Err(e) = self.open_session(state, session) {
+            pr_err!("mds{}: cannot open a session: {:?}\n", session.rank, e);
+        }
+    }
+
+    /// Opens sessions with the ranks to which those that we have sessions with export. With
+    /// `maps` held.
+    pub(super) fn open_export_targets(self: &Arc<Self>, map: &MdsMap) {
+        for session in self.sessions() {
+            let Some(info) = map.get(session.rank) else {
+                continue;
+            };
+            if session.state() == SessionState::New || session.state().is_over() {
+                continue;
+            }
+            for target in info.export_targets.iter().copied() {
+                let state = map.state(target);
+                if state >= MdsState::ACTIVE || state == MdsState::RECONNECT {
+                    self.open_export_target(target);
+                }
+            }
+        }
+        // Those of just now, and those that could not be opened when they were wanted.
+        for session in self.sessions() {
+            if session.state() != SessionState::New {
+                continue;
+            }
+            if map.state(session.rank) == MdsState::RECONNECT {
+                self.reconnect(&session, map, false);
+            } else {
+                self.open_if_served(&self.state.lock(), &session);
+            }
+        }
+    }
+
     // ----- restarts -----
 
     /// Tries again what [`reconnect`](Self::reconnect) had no memory for.
@@ -135,7 +221,11 @@ impl<F: MdsEvents> MdsClient<F> {
     ) {
         let Some(fs) = self.fs() else { return };
         let _io = session.io.lock();
-        if !self.is_current(session) || !again && session.state() != SessionState::Restarting {
+        let is_due = matches!(
+            session.state(),
+            SessionState::New | SessionState::Restarting
+        );
+        if !self.is_current(session) || !again && !is_due {
             return;
         }
         if !session.change(|machine| machine.reconnecting(time::jiffies())) {

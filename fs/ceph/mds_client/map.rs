@@ -15,10 +15,7 @@ use ceph_core::{
     mon_client::Sub, //
 };
 use ceph_fs_proto::{
-    machine::{
-        request::Request,
-        session::SessionState,
-    },
+    machine::{request::Request, session::SessionState},
     wire::{
         fsmap_user::FsMapUser,
         mdsmap::{
@@ -125,6 +122,7 @@ impl<F: MdsEvents> MdsClient<F> {
         if let Some(old) = old {
             self.compare_maps(&old, &map);
         }
+        self.open_export_targets(&map);
         drop(taking_in);
         self.kick(Request::map_changed);
         DelayedTask::<Self>::queue(self.clone());
@@ -142,15 +140,14 @@ impl<F: MdsEvents> MdsClient<F> {
                 self.drop_session(&session, SessionState::Closed);
                 continue;
             }
-            let never_opened = matches!(session.state(), SessionState::New | SessionState::Opening);
-            if never_opened && old.addr(rank) != new.addr(rank) {
-                // Nothing is held, and a reconnect would be denied.
-                self.drop_session(&session, SessionState::Closed);
+            if session.state() == SessionState::New {
                 continue;
             }
             if old.addr(rank) != new.addr(rank) {
                 // Another daemon, or another life of it: what the session has is kept
-                // until the rank asks for it.
+                // until the rank asks for it. One that is being opened may be known to the
+                // rank, too, by what another has exported; if it is not, the reconnect is
+                // denied, and it is opened anew.
                 self.note(format_args!(
                     "mds{rank} is another daemon, {}",
                     after.name()
