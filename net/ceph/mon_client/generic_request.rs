@@ -8,8 +8,23 @@ use ceph_proto::errno;
 use ceph_proto::wire::mon_request::MonRequest;
 
 use crate::log::error;
-use crate::messenger::{Incoming, Message};
+use crate::messenger::{Header, Incoming, Message};
 use crate::request::Request;
+
+/// Logs why an answer cannot be read. Gives what the request fails with.
+#[cold]
+fn unreadable(name: &str, header: &Header, error: Error) -> Error {
+    if error == ENOMEM {
+        return error;
+    }
+    error!(
+        "cannot read the answer of a monitor to {name}: message of type {}, version {}: {}\n",
+        header.kind,
+        header.version,
+        error.to_errno()
+    );
+    EIO
+}
 
 /// A request that is not answered.
 #[pin_data]
@@ -43,19 +58,7 @@ impl<R: MonRequest> Pending for GenericRequest<R> {
                 .and_then(|()| R::decode(&msg.front)),
             false => Err(errno::eproto()),
         };
-        let answer = answer.map_err(|error| {
-            if error == ENOMEM {
-                return error;
-            }
-            error!(
-                "cannot read the answer of a monitor to {}: message of type {}, version {}: {}\n",
-                R::NAME,
-                header.kind,
-                header.version,
-                error.to_errno()
-            );
-            EIO
-        });
+        let answer = answer.map_err(|error| unreadable(R::NAME, header, error));
         self.request.complete(answer);
     }
 
@@ -67,7 +70,7 @@ impl<R: MonRequest> Pending for GenericRequest<R> {
 #[kunit_tests(ceph_mon_generic_request)]
 mod tests {
     use super::*;
-    use crate::messenger::{Header, Parts};
+    use crate::messenger::Parts;
     use ceph_proto::wire::{
         mon::kind,
         mon_request::{Statfs, StatfsRequest},

@@ -17,7 +17,7 @@ use ceph_proto::wire::{
     mon_request::{
         blocklist_add, get_version_handle, Command, GetVersion, MonRequest, Statfs, StatfsRequest,
     },
-    types::EntityAddr,
+    types::{EntityAddr, Fsid},
 };
 
 use super::{
@@ -28,18 +28,50 @@ use crate::messenger::{Incoming, Message, Parts};
 use crate::request::{Callback, Request};
 
 impl MonClient {
+    /// A number for a request, and the cluster that it is for.
+    fn number(&self) -> Result<(u64, Fsid)> {
+        let tid = self.last_tid.fetch_add(1, Relaxed).wrapping_add(1);
+        let map = self.map.lock();
+        match map.epoch {
+            0 => Err(errno::enotconn()),
+            _ => Ok((tid, map.fsid)),
+        }
+    }
+
+    /// Puts a request into the tree and sends it. The same code for all kinds of them.
+    fn register(&self, tid: u64, request: Arc<dyn Pending>) -> Result {
+        let message = request.message().clone();
+        let node = RBTreeNode::new(tid, request, GFP_KERNEL)?;
+        let mut inner = self.inner.lock();
+        if inner.hunt.is_stopped() {
+            return Err(errno::eshutdown());
+        }
+        inner.requests.insert(node);
+        let hunting = inner.hunt.is_hunting();
+        drop(inner);
+        // A session that begins meanwhile sends it, too. It is answered once.
+        if !hunting {
+            self.con.send(message);
+        }
+        Ok(())
+    }
+
+    /// Takes back a request whose waiter is killed. Returns whether it was not answered.
+    fn forget(&self, tid: u64, message: &Arc<Message>) -> bool {
+        let is_there = self.inner.lock().requests.remove(&tid).is_some();
+        if is_there {
+            self.con.revoke(message);
+        }
+        is_there
+    }
+
     /// Registers a request and sends it, now or as soon as there is a session.
     fn submit<R: MonRequest>(
         &self,
         what: &R,
         callback: Option<Callback<R::Reply>>,
     ) -> Result<Arc<GenericRequest<R>>> {
-        let tid = self.last_tid.fetch_add(1, Relaxed).wrapping_add(1);
-        let fsid = {
-            let map = self.map.lock();
-            (map.epoch > 0).then_some(map.fsid)
-        };
-        let fsid = fsid.ok_or_else(errno::enotconn)?;
+        let (tid, fsid) = self.number()?;
         let message = Message::new(Parts {
             kind: R::KIND,
             tid,
@@ -60,19 +92,7 @@ impl MonClient {
             }),
             GFP_KERNEL,
         )?;
-        let pending: Arc<dyn Pending> = request.clone();
-        let node = RBTreeNode::new(tid, pending, GFP_KERNEL)?;
-        let mut inner = self.inner.lock();
-        if inner.hunt.is_stopped() {
-            return Err(errno::eshutdown());
-        }
-        inner.requests.insert(node);
-        let hunting = inner.hunt.is_hunting();
-        drop(inner);
-        // A session that begins meanwhile sends it, too. It is answered once.
-        if !hunting {
-            self.con.send(request.message.clone());
-        }
+        self.register(tid, request.clone())?;
         Ok(request)
     }
 
@@ -83,9 +103,7 @@ impl MonClient {
             // Who answered has taken it out.
             return answer;
         }
-        let tid = request.request.tid();
-        if self.inner.lock().requests.remove(&tid).is_some() {
-            self.con.revoke(&request.message);
+        if self.forget(request.request.tid(), &request.message) {
             request.request.complete(Err(EINTR));
         }
         answer
