@@ -51,6 +51,7 @@ mod dir;
 mod file;
 mod fs_client;
 mod fs_type;
+mod grants;
 mod health;
 mod inode;
 mod inode_types;

@@ -42,6 +42,7 @@ use ceph_fs_proto::{
 use crate::{
     caps::delayed::Delayed,
     fs_type::CephFs,
+    grants::Grants,
     mds_client::{
         client::MdsClient,
         events::SessionOf,
@@ -75,6 +76,9 @@ pub(crate) struct FsClient {
     /// Inodes whose capabilities are to be looked at later.
     #[pin]
     pub(crate) delayed: Delayed,
+    /// What the client's own capability for metadata servers allows.
+    #[pin]
+    pub(crate) grants: Grants,
     /// Work on inodes that must not hold up a session: emptying page caches.
     pub(crate) inode_queue: Arc<OwnedQueue>,
     #[pin]
@@ -106,6 +110,7 @@ impl FsClient {
                 new_syntax,
                 realms <- SnapRealms::new(),
                 delayed <- Delayed::new(delays.0, delays.1),
+                grants <- Grants::new(),
                 inode_queue,
                 sb <- new_spinlock!(None, "ceph::FsClient::sb"),
                 shut_down: Atomic::new(0),

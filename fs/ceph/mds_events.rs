@@ -9,11 +9,14 @@ use ceph_core::messenger::{
     Incoming,
     Parts, //
 };
-use ceph_fs_proto::wire::msg::{
-    CLIENT_CAPS,
-    CLIENT_LEASE,
-    CLIENT_QUOTA,
-    CLIENT_SNAP, //
+use ceph_fs_proto::wire::{
+    msg::{
+        CLIENT_CAPS,
+        CLIENT_LEASE,
+        CLIENT_QUOTA,
+        CLIENT_SNAP, //
+    },
+    session::CapAuth, //
 };
 
 use crate::{
@@ -40,6 +43,10 @@ impl MdsEvents for FsClient {
             CLIENT_QUOTA => self.quota_message(msg),
             _ => Ok(()),
         }
+    }
+
+    fn granted(&self, grants: KVVec<CapAuth>) -> Result {
+        self.grants.set(grants)
     }
 
     fn recall(&self, session: &Arc<Session>, max_caps: u32) {

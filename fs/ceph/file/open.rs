@@ -8,6 +8,7 @@ use kernel_ext::fs::Inode;
 
 use ceph_fs_proto::{
     machine::{
+        access::Access,
         refs::Mode,
         route::RankHints, //
     },
@@ -83,6 +84,11 @@ impl FsClient {
     pub(crate) fn open(&self, inode: &Inode<CephFs>, mode: Mode) -> Result {
         let info = inode.data();
         info.touch();
+        let allowed = self.check_access(inode, Access::READ)?;
+        if !allowed && inode.key().is_head() {
+            // The server checks it.
+            self.renew_open(inode)?;
+        }
         if !inode.key().is_head() || inode.is_dir() || mode == Mode::Pin {
             info.opened(mode);
             return Ok(());

@@ -20,12 +20,21 @@ use kernel_ext::{
         },
         Inode, //
     },
-    pr_warn_ratelimited, //
+    pr_warn_ratelimited,
+    task, //
 };
 
-use ceph_fs_proto::wire::{
-    cap_bits::Caps,
-    xattr::Xattrs, //
+use ceph_fs_proto::{
+    machine::access::{
+        self,
+        Access,
+        Caller,
+        Verdict, //
+    },
+    wire::{
+        cap_bits::Caps,
+        xattr::Xattrs, //
+    },
 };
 use ceph_proto::errno::enokey;
 
@@ -102,5 +111,42 @@ impl FsClient {
         }
         self.getattr_always(inode, Caps::XATTR_SHARED)?;
         known().ok_or(EIO)
+    }
+
+    /// Whether the client's capability lets the task use the inode, and the server need not be
+    /// asked for that. To be called by all that goes on without asking one.
+    ///
+    /// # Errors
+    ///
+    /// * `EACCES` if it does not, wherever the inode is.
+    /// * `ENOMEM`.
+    pub(crate) fn check_access(&self, inode: &Inode<CephFs>, access: Access) -> Result<bool> {
+        let Some(grants) = self.grants.get() else {
+            return Ok(true);
+        };
+        let map = self.mdsc.map();
+        let fs_name = map.as_ref().map_or(&[][..], |map| &map.fs_name[..]);
+        let (uid, gid) = task::fs_ids();
+        let groups = task::groups()?;
+        let caller = Caller {
+            uid,
+            gid,
+            groups: &groups,
+        };
+        let path = || self.path_in_fs(inode);
+        match access::check(&grants, fs_name, &caller, access, path) {
+            Verdict::Allowed => Ok(true),
+            Verdict::AskServer => Ok(false),
+            Verdict::Denied => Err(EACCES),
+        }
+    }
+
+    /// Some path of the inode from the root of the file system.
+    fn path_in_fs(&self, inode: &Inode<CephFs>) -> Option<KVec<u8>> {
+        let below = inode.find_alias()?.path().ok()?;
+        let mut path = KVec::with_capacity(self.path.len() + below.len(), GFP_KERNEL).ok()?;
+        path.extend_from_slice(&self.path, GFP_KERNEL).ok()?;
+        path.extend_from_slice(&below, GFP_KERNEL).ok()?;
+        Some(path)
     }
 }

@@ -13,6 +13,7 @@ use ceph_core::messenger::{
     Incoming,
     Parts, //
 };
+use ceph_fs_proto::wire::session::CapAuth;
 
 use super::session::Session;
 
@@ -36,6 +37,13 @@ pub(crate) trait MdsEvents: Send + Sync + Sized + 'static {
     ///
     /// `ENOMEM`, to get it once more; any other means that the message makes no sense.
     fn message(&self, session: &Arc<SessionOf<Self>>, msg: &Incoming) -> Result;
+
+    /// A server tells what the client's own capability allows; nothing if it is older than that.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, to get it once more.
+    fn granted(&self, grants: KVVec<CapAuth>) -> Result;
 
     /// The server wants the session to keep no more than `max_caps` capabilities.
     fn recall(&self, session: &Arc<SessionOf<Self>>, max_caps: u32);

@@ -72,6 +72,7 @@ impl<F: MdsEvents> MdsClient<F> {
                     self.drop_session(session, SessionState::Rejected);
                     return Err(eopnotsupp());
                 }
+                fs.granted(message.cap_auths)?;
                 if before == SessionState::Reconnecting {
                     pr_info!("mds{} reconnect success\n", rank);
                 }
