@@ -8,6 +8,7 @@
 //!
 //! As with the servers, one grant that allows it is enough. (The C client goes by the last
 //! grant that matches, and allows what none matches.)
+use core::ops::Deref;
 use kernel::prelude::*;
 
 use crate::wire::session::CapAuth;
@@ -98,7 +99,7 @@ fn trim(mut path: &[u8]) -> &[u8] {
 /// Whether who asks may do it. `path` gives the path of the inode from the root of the file
 /// system, not of the mount, if one is known; it is asked for only where a grant is for a
 /// part of the file system.
-pub fn check<P: AsRef<[u8]>>(
+pub fn check<P: Deref<Target = [u8]>>(
     auths: &[CapAuth],
     fs_name: &[u8],
     caller: &Caller<'_>,
@@ -119,7 +120,7 @@ pub fn check<P: AsRef<[u8]>>(
         return Verdict::Denied;
     }
     match path() {
-        Some(path) if grants.any(|auth| auth.covers(path.as_ref())) => Verdict::Allowed,
+        Some(path) if grants.any(|auth| auth.covers(&path)) => Verdict::Allowed,
         _ => Verdict::AskServer,
     }
 }
