@@ -183,7 +183,7 @@ def test_refused_once(t):
     """Each refusal is one line, that names the option."""
     if not t.rust:
         t.skip("the C client has its own words")
-    for o in ("test_dummy_encryption", "ms_mode=secure", "dirstat", "rsize=1", "secret=x", "crush_location=x",
+    for o in ("test_dummy_encryption", "ms_mode=nonsense", "dirstat", "rsize=1", "secret=x", "crush_location=x",
               "mon_addr=nonsense", "recover_session=maybe"):
         mark = t.g.mark()
         t.equal(t.mount2(NEW, t.options() + "," + o)[0], "EINVAL", o)
