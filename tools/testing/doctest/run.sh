@@ -6,6 +6,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 need_root
 out=$("$TESTING/kernel/modules.sh")
+# kernel::warn_on! includes a file of it.
+kernel=$("$TESTING/kernel/build.sh" "$(wanted_kernel)")
 work=$CACHE/out/$(key "$TOP")/doctest
 
 # rustdoc takes the examples out of the documentation and gives each to collect.sh.
@@ -14,7 +16,7 @@ compile() {
 	mkdir -p "$work"
 	# shellcheck disable=SC2016
 	in_toolbox bash -ec '
-		export KERNEL_EXT_OBJ=$1/rust OBJTREE=$1 RUSTC_BOOTSTRAP=1 EXAMPLES=$2
+		export KERNEL_EXT_OBJ=$1/rust OBJTREE=$3 RUSTC_BOOTSTRAP=1 EXAMPLES=$2
 		cd "$1"
 		cmd=$(sed -n "s/^savedcmd_[^ ]* := //p" rust/.kernel_ext.o.cmd)
 		cmd=${cmd%%;*}
@@ -63,6 +65,6 @@ compile() {
 			grep -qF -- "${text# }" "$2/refused.log" || { cat "$2/refused.log"; exit 1; }
 		done < <(sed -nE "s/^ *\/\/ REFUSED ([a-z_]+: .*)/\1/p" $src)
 		echo "$n wrong uses are refused"
-	' doctest "$(box_path "$out")" "$(box_path "$work")"
+	' doctest "$(box_path "$out")" "$(box_path "$work")" "$(box_path "$kernel")"
 }
 with_lock "doctest-$(key "$work")" compile
