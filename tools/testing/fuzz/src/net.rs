@@ -361,6 +361,10 @@ pub(crate) fn osd_op_reply(raw: &[u8]) {
     );
 }
 
+pub(crate) fn msgr1_addr(raw: &[u8]) {
+    Input::new(raw).decode(ceph_proto::wire::msgr1::decode_addr, |_| {});
+}
+
 pub(crate) fn osd_maps(raw: &[u8]) {
     Input::new(raw).check(OsdMaps::decode, |maps| {
         let newest = maps.newest();

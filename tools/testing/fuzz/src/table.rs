@@ -60,6 +60,7 @@ pub const TARGETS: &[Target] = targets! {
     net::server_ident, 256: "msgr2::ServerIdent::decode";
     net::session_reconnect, 256: "msgr2::SessionReconnect::decode";
     net::keepalive, 32: "msgr2::keepalive";
+    net::msgr1_addr, 160: "msgr1::decode_addr";
     net::fsid, 64: "types::Fsid::decode" "types::Fsid::parse";
     net::entity_name, 32: "types::EntityName::decode";
     net::entity_addr, 128: "types::EntityAddr::decode";
@@ -99,7 +100,7 @@ pub const TARGETS: &[Target] = targets! {
     fs::source, 256: "source::Source::parse" "source::canonical_path";
     fs::mount_options, 256: "options::MountOptions::set";
     machines::messenger::messenger, 512: "machine::msgr2" "machine::msgr2_handshake"
-        "machine::msgr2_reader";
+        "machine::msgr2_reader" "machine::framer" "machine::fault";
     machines::auth::auth_client, 512: "machine::auth";
     machines::mon::hunt, 256: "machine::hunt";
     machines::mon::subs, 256: "machine::subs";
@@ -110,7 +111,7 @@ pub const TARGETS: &[Target] = targets! {
     machines::session::mds_session, 256: "machine::session";
     machines::session::reconnect, 512: "reconnect::Reconnect::cap" "reconnect::Reconnect::finish";
     machines::request::mds_request, 512: "machine::request";
-    machines::caps::caps, 512: "machine::caps";
+    machines::caps::caps, 512: "machine::caps" "machine::refs";
     machines::files::striper, 64: "machine::striper";
     machines::registry::registry, 256: "machine::registry";
     machines::listing::listing, 512: "machine::listing";
@@ -134,11 +135,12 @@ pub const NOT_DECODERS: &[(&str, &str)] = &[
         "options::MountOptions::set_fs_name",
         "copies a name; called by set",
     ),
-    ("options::MountOptions::shown", "shows"),
     (
         "osdmap::OsdMap::pool_by_name",
         "looks up a name; called by the map's target",
     ),
+    ("mon_request::blocklist_add", "encodes"),
+    ("msgr1::Header::encode", "encodes"),
     ("secret::Secret::new", "copies"),
     (
         "xattr::Xattrs::get",
