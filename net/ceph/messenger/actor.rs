@@ -189,7 +189,7 @@ impl Actor {
     /// Forgets the session, and takes over what the owner has set since. Returns
     /// what was lent and not posted.
     pub(super) fn reset(&mut self, host: &impl Host) -> Option<Lent> {
-        // The socket goes first, and without the lock.
+        // The socket goes first, and not under the spin lock.
         self.life = Life::Closed;
         let mut inbound = core::mem::replace(&mut self.inbound, Inbound::new());
         *self = Self::new();

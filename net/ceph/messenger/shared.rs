@@ -213,3 +213,106 @@ impl<O: Unpin> Shared<O> {
         }
     }
 }
+
+#[kunit_tests(ceph_messenger_shared)]
+mod tests {
+    use super::super::message::Parts;
+    use super::*;
+    use ceph_proto::wire::types::EntityType;
+    use kernel::sync::Arc;
+
+    const REPLY: u16 = 43;
+
+    fn shared() -> Result<Arc<Shared<()>>> {
+        Arc::pin_init(Shared::new(), GFP_KERNEL)
+    }
+
+    fn open(shared: &Shared<()>) {
+        let (kind, num) = (EntityType::OSD, 1);
+        shared.lock().target = Some(Target {
+            name: EntityName { kind, num },
+            addr: EntityAddr::BLANK,
+            ops: (),
+        });
+    }
+
+    fn post(shared: &Shared<()>, tid: u64, len: usize) -> Result {
+        let posted = Posted {
+            kind: REPLY,
+            dest: Some(IovDest::with_len(len)?),
+        };
+        let room = Reservation::new()?;
+        drop(shared.lock().post(room, tid, posted));
+        Ok(())
+    }
+
+    fn message() -> Result<ListArc<Message>> {
+        let msg = Message::new(Parts::default())?;
+        ListArc::try_from_arc(msg).map_err(|_| EBUSY)
+    }
+
+    #[test]
+    fn a_destination_is_for_one_reply() -> Result {
+        let shared = shared()?;
+        post(&shared, 7, 100)?;
+        let mut state = shared.lock();
+        // Neither for another reply, nor for anything else with that number.
+        assert!(state.lend(8, REPLY).is_none());
+        assert!(state.lend(7, REPLY + 1).is_none());
+        assert!(state.complete(7, REPLY + 1).is_none());
+        let dest = state.lend(7, REPLY).ok_or(EINVAL)?;
+        assert!(state.lend(7, REPLY).is_none());
+        // The reply broke off, and comes again.
+        state.give_back(7, dest);
+        let dest = state.lend(7, REPLY).ok_or(EINVAL)?;
+        assert_eq!(dest.len(), 100);
+        assert!(state.is_posted(7));
+        // It is whole: the connection has the destination, and nothing more comes.
+        assert!(state.complete(7, REPLY).is_none());
+        assert!(!state.is_posted(7));
+        drop(state);
+        drop(dest);
+        Ok(())
+    }
+
+    #[test]
+    fn a_reply_without_data_gives_the_destination_back() -> Result {
+        let shared = shared()?;
+        post(&shared, 7, 100)?;
+        post(&shared, 8, 100)?;
+        let complete = shared.lock().complete(7, REPLY);
+        assert!(complete.is_some());
+        // Revoked before any reply, once.
+        let revoked = shared.lock().unpost(8);
+        assert!(revoked.is_some());
+        assert!(shared.lock().unpost(8).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn who_is_alone_may_send() -> Result {
+        let shared = shared()?;
+        assert!(shared.push(message()?, None) == Pushed::Closed);
+        assert!(!shared.has_work());
+        open(&shared);
+        assert!(shared.push(message()?, None) == Pushed::Alone);
+        assert!(shared.has_work());
+        assert!(shared.push(message()?, None) == Pushed::Behind);
+        // A reply that is awaited means that there are others, too.
+        let sent = shared.lock().queue.clear();
+        drop(sent);
+        post(&shared, 7, 100)?;
+        assert!(shared.push(message()?, None) == Pushed::Behind);
+        let sent = shared.lock().queue.clear();
+        drop(sent);
+        let done = shared.lock().unpost(7);
+        drop(done);
+        assert!(shared.push(message()?, None) == Pushed::Alone);
+        // Who called the owner comes to look.
+        shared.lock().calling = Some(1);
+        assert!(shared.push(message()?, None) == Pushed::Called);
+        let sent = shared.lock().queue.clear();
+        drop(sent);
+        Ok(())
+    }
+}
