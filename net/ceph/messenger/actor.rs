@@ -372,11 +372,13 @@ impl Actor {
         };
         let shared = host.shared();
         let keep = host.is_lossless() && !machine.is_lossy();
-        *turns += 1;
         // A dead socket may still have something to say; the error waits for that.
-        let sent = match *turns % SEND_AFTER {
-            0 => outbound.transmit(sock, machine, shared, *generation, keep),
-            _ => Ok(()),
+        let sent = if *turns >= SEND_AFTER {
+            *turns = 0;
+            outbound.transmit(sock, machine, shared, *generation, keep)
+        } else {
+            *turns += 1;
+            Ok(())
         };
         // Mostly this is how the actor finds that it is done: without the socket's lock.
         let ready = sock.ready();
@@ -394,7 +396,11 @@ impl Actor {
         match met {
             Met::Action(Action::Message) => return Ok(self.message_came(shared)),
             Met::Action(action) => return self.act(host, action),
-            Met::End { any: true } => return Ok(Step::Again),
+            Met::End { any: true } => {
+                // The rest of a message may be long in coming.
+                *turns = SEND_AFTER;
+                return Ok(Step::Again);
+            }
             Met::End { any: false } => {}
         }
         if ready.closed && waits.is_none() {
