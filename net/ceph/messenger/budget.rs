@@ -46,7 +46,7 @@ impl Budget {
 }
 
 /// Bytes that are charged until this is dropped.
-pub(super) struct Charge {
+pub(crate) struct Charge {
     budget: Arc<Budget>,
     len: u64,
 }
