@@ -43,7 +43,7 @@ use super::{
     inbound::{Inbound, Met},
     keepalive::{now_ms, sent_at},
     message::{Header, Incoming, Message},
-    ops::{Alloc, AuthKeys, AuthRequest, Broken, Lent},
+    ops::{Alloc, AuthKeys, AuthRequest, Broken},
     outbound::Outbound,
     shared::Shared,
 };
@@ -113,8 +113,8 @@ pub(super) enum Ask {
         /// The peer has forgotten the session that was.
         reset: bool,
     },
-    /// That it knows that the socket broke, and has what it lent. [`Reply::Heard`]
-    Fault(Option<Lent>, Broken),
+    /// That it knows that the socket broke. [`Reply::Heard`]
+    Fault(Broken),
 }
 
 /// The answer to an [`Ask`].
@@ -186,9 +186,8 @@ impl Actor {
         }
     }
 
-    /// Forgets the session, and takes over what the owner has set since. Returns
-    /// what was lent and not posted.
-    pub(super) fn reset(&mut self, host: &impl Host) -> Option<Lent> {
+    /// Forgets the session, and takes over what the owner has set since.
+    pub(super) fn reset(&mut self, host: &impl Host) {
         // The socket goes first, and not under the spin lock.
         self.life = Life::Closed;
         let mut inbound = core::mem::replace(&mut self.inbound, Inbound::new());
@@ -201,7 +200,7 @@ impl Actor {
             self.machine = Some(Machine::new(target.name, target.addr, verify));
             self.life = Life::Preopen;
         }
-        inbound.give_back(&mut shared)
+        inbound.give_back(&mut shared);
     }
 
     /// The message was revoked: not another byte of it is read.
@@ -260,10 +259,8 @@ impl Actor {
     /// What it asked for is not to be had: the session is over, and who ends it waits for our
     /// lock.
     pub(super) fn put_back(&mut self, ask: Ask) {
-        match ask {
-            Ask::Dispatch(msg) => self.inbound.put_back(msg),
-            Ask::Fault(Some(lent), _) => self.inbound.lend(lent),
-            _ => {}
+        if let Ask::Dispatch(msg) = ask {
+            self.inbound.put_back(msg);
         }
     }
 
@@ -545,10 +542,11 @@ impl Actor {
                 let key = keys.session_key.as_slice();
                 self.with_machine(|machine| machine.auth_done(&KernelCrypto, key))
             }
-            Reply::Alloc(header, alloc) => match &mut self.machine {
-                Some(machine) => self.inbound.begin_body(machine, &header, alloc),
-                None => Err(closed()),
-            },
+            Reply::Alloc(header, alloc) => {
+                let machine = self.machine.as_mut().ok_or_else(closed)?;
+                self.inbound.begin_body(machine, &header, alloc);
+                Ok(())
+            }
             Reply::Dispatched(Err(error)) => {
                 if let (Some(machine), true) = (&mut self.machine, error == ENOMEM) {
                     // It shall come again.
@@ -592,7 +590,7 @@ impl Actor {
         self.complain(host, &fault, missing);
         host.never_mind();
         self.outbound.fault();
-        let lent = self.inbound.fault(host.shared());
+        self.inbound.fault(host.shared());
         let lossless = host.is_lossless();
         let (established, lossless) = match &mut self.machine {
             Some(machine) => {
@@ -629,7 +627,7 @@ impl Actor {
             why,
             missing,
         };
-        Ask::Fault(lent, broken)
+        Ask::Fault(broken)
     }
 
     /// Logs why the connection broke.

@@ -46,7 +46,7 @@ impl Budget {
 }
 
 /// Bytes that are charged until this is dropped.
-pub(crate) struct Charge {
+pub(super) struct Charge {
     budget: Arc<Budget>,
     len: u64,
 }

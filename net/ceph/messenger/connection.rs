@@ -29,7 +29,7 @@ use super::{
     client::Messenger,
     message::Message,
     message::{Header, Incoming},
-    ops::{Alloc, AuthBadMethod, AuthKeys, AuthRequest, Broken, Lent},
+    ops::{Alloc, AuthBadMethod, AuthKeys, AuthRequest, Broken},
     shared::{Posted, Pushed, Reservation, Shared, Target},
 };
 
@@ -68,10 +68,6 @@ pub trait ConnectionOps: Send + Sync {
     /// a lossless one gets it once more. Any other: the message makes no sense; the
     /// connection is reset, and the message counts as received. The owner has logged it.
     fn dispatch(&self, con: &Arc<Connection>, msg: Incoming) -> Result;
-
-    /// The connection broke before the message with this `tid` was complete: the
-    /// destination that was lent for it comes back, filled in part or not at all.
-    fn returned(&self, _con: &Arc<Connection>, _tid: u64, _dest: IovDest) {}
 
     /// The connection broke. A lossless one, or one that was never established,
     /// tries again by itself; a lossy one that was established has lost its
@@ -168,33 +164,30 @@ impl Connection {
     /// back. The connection should be closed: new, or after [`close`](Self::close);
     /// if it is not, it is closed as by [`close_nowait`](Self::close_nowait).
     pub fn open(self: &Arc<Self>, name: EntityName, addr: EntityAddr, ops: Arc<dyn ConnectionOps>) {
-        drop(self.cut(Some(Target { name, addr, ops })));
+        self.cut(Some(Target { name, addr, ops }));
         DelayedTask::<Self>::mod_delayed(self.clone(), 0);
     }
 
     /// Ends the session: forgets queued and unacknowledged messages, closes the
-    /// socket and drops `ops`. Returns what was lent and has not come back. What was posted
-    /// stays so.
+    /// socket and drops `ops`. What was posted stays so.
     ///
     /// After it has returned, no callback of the session runs or comes later. It
     /// waits for a running one (a lock that a callback takes must not be held),
     /// unless it is called by that callback itself. May sleep.
-    pub fn close(self: &Arc<Self>) -> Option<Lent> {
-        let lent = self.cut(None);
+    pub fn close(self: &Arc<Self>) {
+        self.cut(None);
         self.wait_quiet();
-        lent
     }
 
     /// As [`close`](Self::close), but does not wait: a callback that is running
-    /// may still be running when this returns, though no other one will start
-    /// (only [`ConnectionOps::returned`], for a destination that this callback
-    /// lends). For callers that hold a lock which callbacks take. May sleep.
-    pub fn close_nowait(self: &Arc<Self>) -> Option<Lent> {
-        self.cut(None)
+    /// may still be running when this returns, though no other one will start. For
+    /// callers that hold a lock which callbacks take. May sleep.
+    pub fn close_nowait(self: &Arc<Self>) {
+        self.cut(None);
     }
 
     /// Ends what is, and sets what is to come.
-    fn cut(self: &Arc<Self>, target: Option<Target<Arc<dyn ConnectionOps>>>) -> Option<Lent> {
+    fn cut(self: &Arc<Self>, target: Option<Target<Arc<dyn ConnectionOps>>>) {
         let (messages, old) = {
             let mut shared = self.shared.lock();
             shared.generation = shared.generation.wrapping_add(1);
@@ -206,13 +199,12 @@ impl Connection {
             (shared.queue.clear(), old)
         };
         drop(messages);
-        let lent = self.actor.lock().reset(self);
+        self.actor.lock().reset(self);
         // A pause between attempts is over. The work only begins one while it has
         // the actor's lock.
         drop(DelayedTask::<Self>::cancel(self));
         self.never_mind();
         drop(old);
-        lent
     }
 
     /// Waits for the end of a callback, unless that is what runs us.
@@ -294,10 +286,7 @@ impl Connection {
                 ops.established(self);
                 Reply::Heard
             }
-            Ask::Fault(lent, broken) => {
-                if let Some(Lent { tid, dest }) = lent {
-                    ops.returned(self, tid, dest);
-                }
+            Ask::Fault(broken) => {
                 ops.fault(self, &broken);
                 Reply::Heard
             }
@@ -305,12 +294,6 @@ impl Connection {
         let mut actor = self.actor.lock();
         if actor.generation == generation {
             actor.resume(reply);
-            return false;
-        }
-        drop(actor);
-        // The session ended meanwhile.
-        if let Reply::Alloc(header, Alloc::Fill(dest)) = reply {
-            ops.returned(self, header.tid, dest);
         }
         false
     }
@@ -411,28 +394,6 @@ impl Connection {
             dest.rewind();
         }
         dest
-    }
-
-    /// Takes back the destination that was lent for the message `tid`, of which the
-    /// rest is then read and thrown away. `None` if there is none: it was never
-    /// lent, or it has come back by a callback that has ended.
-    ///
-    /// Waits for a running callback as [`close`](Self::close) does. May sleep.
-    pub fn revoke_incoming(&self, tid: u64) -> Option<IovDest> {
-        loop {
-            let mut actor = self.actor.lock();
-            if let Some(dest) = actor.take_lent(tid) {
-                return Some(dest);
-            }
-            // A callback begins with the actor's lock held: there is none now, or it
-            // is the one to wait for.
-            let calling = self.shared.lock().calling;
-            drop(actor);
-            if calling.is_none_or(|caller| caller == task::current_pid()) {
-                return None;
-            }
-            self.wait_quiet();
-        }
     }
 
     /// Asks the peer for a sign of life, as soon as the session is established.

@@ -15,7 +15,7 @@ use super::{
     budget::{Budget, Charge},
     crypto::KernelCrypto,
     message::{Header, Incoming},
-    ops::{Alloc, Lent},
+    ops::Alloc,
     shared::{Shared, State},
 };
 
@@ -30,6 +30,13 @@ const WINDOW_MAX: usize = 4096;
 const CHARGED_FOR: u64 = 120;
 /// How often a message that waits for a share asks again, in milliseconds.
 const ASK_AGAIN: u64 = 50;
+
+/// A posted destination that is being filled.
+struct Lent {
+    /// Number of the reply.
+    tid: u64,
+    dest: IovDest,
+}
 
 /// The receiving half of a connection.
 pub(super) struct Inbound {
@@ -76,23 +83,19 @@ impl Inbound {
         }
     }
 
-    /// The socket is gone. Returns what the owner lent.
-    pub(super) fn fault<O: Unpin>(&mut self, shared: &Shared<O>) -> Option<Lent> {
+    /// The socket is gone.
+    pub(super) fn fault<O: Unpin>(&mut self, shared: &Shared<O>) {
         self.skipping = false;
         self.share = Share::None;
-        self.give_back(&mut shared.lock())
+        self.give_back(&mut shared.lock());
     }
 
-    /// Gives back where it came from what is lent: what was posted is posted again, the rest
-    /// returned.
-    pub(super) fn give_back<O: Unpin>(&mut self, state: &mut State<O>) -> Option<Lent> {
-        let mut lent = self.lent.take()?;
-        if !state.is_posted(lent.tid) {
-            return Some(lent);
+    /// The reply that is being received breaks off: where it goes is posted again.
+    pub(super) fn give_back<O: Unpin>(&mut self, state: &mut State<O>) {
+        if let Some(Lent { tid, mut dest }) = self.lent.take() {
+            dest.rewind();
+            state.give_back(tid, dest);
         }
-        lent.dest.rewind();
-        state.give_back(lent.tid, lent.dest);
-        None
     }
 
     /// The peer has forgotten the session.
@@ -140,19 +143,12 @@ impl Inbound {
     }
 
     /// The owner's answer to where a message shall go.
-    pub(super) fn begin_body(
-        &mut self,
-        machine: &mut Machine,
-        header: &Header,
-        alloc: Alloc,
-    ) -> Result<(), Fault> {
+    pub(super) fn begin_body(&mut self, machine: &mut Machine, header: &Header, alloc: Alloc) {
         self.skipping = matches!(alloc, Alloc::Skip);
         match alloc {
             Alloc::Skip => machine.body(Body::Skip),
             Alloc::Accept => self.collect(machine, header.len()),
-            Alloc::Fill(dest) => self.divert(machine, header, dest)?,
         }
-        Ok(())
     }
 
     /// The message takes so many bytes of ours.
@@ -258,11 +254,6 @@ impl Inbound {
             dest: self.lent.take().map(|lent| lent.dest),
             _charge: charge,
         }
-    }
-
-    /// What was lent is lent again.
-    pub(super) fn lend(&mut self, lent: Lent) {
-        self.lent = Some(lent);
     }
 
     /// The next message may be as long as this one, or as those before, which count less and
@@ -445,8 +436,8 @@ mod tests {
     fn more_data_than_asked_for_is_a_fault() -> Result {
         for (room, good) in [(100, true), (101, true), (99, false)] {
             let (mut inbound, mut machine) = (Inbound::new(), machine());
-            let alloc = Alloc::Fill(IovDest::with_len(room)?);
-            let begun = inbound.begin_body(&mut machine, &header(7, 100), alloc);
+            let dest = IovDest::with_len(room)?;
+            let begun = inbound.divert(&mut machine, &header(7, 100), dest);
             assert_eq!(begun.is_ok(), good);
             // Either way it can be had back, by its number, once.
             assert!(inbound.take_lent(Some(&mut machine), 8).is_none());
@@ -461,8 +452,7 @@ mod tests {
         let budget = Budget::new()?;
         let all = budget.charge(128 << 20).ok_or(EINVAL)?;
         let (mut inbound, mut machine) = (Inbound::new(), machine());
-        let begun = inbound.begin_body(&mut machine, &header(7, 1 << 20), Alloc::Accept);
-        assert!(begun.is_ok());
+        inbound.begin_body(&mut machine, &header(7, 1 << 20), Alloc::Accept);
         let waits = |inbound: &mut Inbound, machine: &mut Machine| {
             let share = inbound.obtain_share(machine, &budget);
             share.map_err(|fault| fault.error)

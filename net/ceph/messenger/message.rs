@@ -223,10 +223,9 @@ pub struct Incoming {
     pub front: Segment,
     /// Second part.
     pub middle: Segment,
-    /// Bulk data, if `alloc_msg` gave no destination of its own for it.
+    /// Bulk data, if no destination was posted for it.
     pub data: Segment,
-    /// The destination that was posted for this reply, or that `alloc_msg` gave, with the
-    /// data in it.
+    /// The destination that was posted for this reply, with the data in it.
     pub dest: Option<IovDest>,
     /// The share that it has of the memory for what is received.
     pub(super) _charge: Option<Charge>,

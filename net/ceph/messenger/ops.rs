@@ -1,18 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the owner of a connection answers and hears.
 use kernel::prelude::*;
-use kernel_ext::iov::IovDest;
 
 pub use ceph_proto::wire::msgr2::{AuthBadMethod, AuthRequest, CON_MODE_CRC, CON_MODE_SECURE};
 use ceph_proto::wire::secret::Secret;
-
-/// A destination that was lent for the data of a message, and the message's `tid`.
-pub struct Lent {
-    /// Transaction id of the message.
-    pub tid: u64,
-    /// What was lent; filled in part or not at all.
-    pub dest: IovDest,
-}
 
 /// What to do with a message that is about to be read.
 pub enum Alloc {
@@ -20,11 +11,6 @@ pub enum Alloc {
     Skip,
     /// Read it into memory of the messenger's own, data too.
     Accept,
-    /// Read its data straight into this destination, which is lent until the
-    /// message is dispatched, `returned` is called, or
-    /// revoking or closing returns it. Data
-    /// that does not fit is a fault of the connection.
-    Fill(IovDest),
 }
 
 /// Outcome of an authentication.
