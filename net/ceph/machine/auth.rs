@@ -234,6 +234,20 @@ impl AuthClient {
         self.state = State::Idle;
     }
 
+    /// A monitor refuses us. Returns whether that may be for the ticket that it was shown,
+    /// and the next attempt shows none: one that has outlived its service's secret is of no
+    /// use for getting another, nor is the number that it proves. Else it is the key.
+    pub fn refused(&mut self) -> bool {
+        match &mut self.protocol {
+            Protocol::CephX(x) if x.ticket(AUTH).is_some() => {
+                x.tickets.clear();
+                self.global_id = 0;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Takes the monitor's challenge and answers it.
     pub fn more(&mut self, crypto: &dyn Crypto, payload: &[u8]) -> Result<KVVec<u8>> {
         let Protocol::CephX(x) = &mut self.protocol else {

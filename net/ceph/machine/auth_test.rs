@@ -282,6 +282,28 @@ mod tests {
     }
 
     #[test]
+    fn a_monitor_has_forgotten_the_ticket() -> Result {
+        let number = |hello: &[u8]| hello.last_chunk().map(|b| u64::from_le_bytes(*b));
+        let mut client = authenticated()?;
+        assert_eq!(number(&client.request()?), Some(4_200));
+        client.more(&Toy, CHALLENGE)?;
+        // It says no: without the ticket the number cannot be had again, either.
+        assert!(client.refused());
+        client.reset();
+        assert_eq!(number(&client.request()?), Some(0));
+        let proof = client.more(&Toy, CHALLENGE)?;
+        let mut d = Decoder::new(proof.get(19..).ok_or(EINVAL)?);
+        assert!(TicketBlob::decode(&mut d)? == TicketBlob::default());
+        // Once more no: that is the key.
+        assert!(!client.refused());
+        client.request()?;
+        client.more(&Toy, CHALLENGE)?;
+        client.done(&Toy, 100, 4_300, &session_reply(1, None)?)?;
+        assert_eq!(client.global_id(), 4_300);
+        Ok(())
+    }
+
+    #[test]
     fn renewal_of_services() -> Result {
         let mut client = authenticated()?;
         assert!(client.renewal(&Toy, 849)?.is_none());

@@ -258,7 +258,17 @@ impl ConnectionOps for Session {
 
     fn auth_bad_method(&self, _con: &Arc<Connection>, bad: &AuthBadMethod) -> Result {
         let refusal = Refusal::of(bad);
-        self.blame(Cause::Refused(self.mon, refusal));
+        let is_client = matches!(refusal, Refusal::Client { .. });
+        if is_client && self.lock_auth()?.client.refused() {
+            let Mon { rank, addr } = self.mon;
+            // The connection tries again by itself.
+            info!("mon{rank} {addr} does not take our ticket, beginning without\n");
+            self.monc
+                .events
+                .add(format_args!("mon{rank} does not take our ticket"));
+        } else {
+            self.blame(Cause::Refused(self.mon, refusal));
+        }
         Err(refusal.error())
     }
 }
