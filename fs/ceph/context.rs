@@ -512,7 +512,7 @@ impl context::Operations for Mount {
         // As the C client's file system does, which shows it in debugfs.
         cluster.abort_on_full = true;
         if let Err(e) = cluster.check() {
-            return Err(invalid(format_args!("option ms_mode: {e}")));
+            return Err(invalid(format_args!("monitors: {e}")));
         }
         if fc.sb_flags() & flags::RDONLY == 0 {
             static TOLD: Atomic<i32> = Atomic::new(0);

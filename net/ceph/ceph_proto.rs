@@ -80,6 +80,8 @@ pub mod machine {
     pub mod framer;
     #[path = "../machine/hunt.rs"]
     pub mod hunt;
+    #[path = "../machine/msgr1.rs"]
+    pub mod msgr1;
     #[path = "../machine/msgr2.rs"]
     pub mod msgr2;
     #[path = "../machine/msgr2_reader.rs"]
@@ -100,6 +102,8 @@ pub mod machine {
     mod osd_target_tests;
     #[path = "../machine/placements.rs"]
     pub mod placements;
+    #[path = "../machine/protocol.rs"]
+    pub mod protocol;
     #[path = "../machine/subs.rs"]
     pub mod subs;
 }

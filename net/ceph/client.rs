@@ -12,9 +12,9 @@ use ceph_proto::wire::types::Fsid;
 use crate::debugfs::ClientFiles;
 use crate::events::Events;
 use crate::log::info;
-use crate::messenger::{Config, Incoming, Messenger, FEATURE_MSG_AUTH};
+use crate::messenger::{Config, Incoming, Messenger, Version, FEATURE_MSG_AUTH};
 use crate::mon_client::{Explained, MonClient, MonDispatch};
-use crate::options::Options;
+use crate::options::{MsMode, Options};
 use crate::osd_client::OsdClient;
 
 /// After so long a mount that waits for monitors says so in the log.
@@ -63,13 +63,19 @@ impl Client {
     /// # Errors
     ///
     /// `EINVAL` for options that cannot be served (see [`Options::check`]), `ENOMEM`.
-    pub fn new(options: Options) -> Result<Arc<Self>> {
+    pub fn new(mut options: Options) -> Result<Arc<Self>> {
         options.check()?;
         let messenger = Messenger::new(Config {
             ip: options.ip,
             verify_data: !options.nocrc,
             nodelay: options.tcp_nodelay,
             required: if options.nosign { 0 } else { FEATURE_MSG_AUTH },
+            version: match options.ms_mode {
+                MsMode::Legacy => Version::V1 {
+                    sign: !options.nosign,
+                },
+                MsMode::Crc | MsMode::PreferCrc => Version::V2,
+            },
         })?;
         let waits = Arc::pin_init(WaitTable::new(), GFP_KERNEL)?;
         let events = Arc::pin_init(Events::new()?, GFP_KERNEL)?;

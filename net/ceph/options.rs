@@ -11,7 +11,7 @@ use kernel::{alloc::AllocError, prelude::*};
 
 use ceph_proto::errno::enokey;
 use ceph_proto::wire::auth::CryptoKey;
-use ceph_proto::wire::monmap::{parse_addrs, MAX_MON};
+use ceph_proto::wire::monmap::{parse_addrs, MAX_MON, MON_PORT, MON_PORT_LEGACY};
 use ceph_proto::wire::types::Fsid;
 
 use crate::{keyring, log::warning};
@@ -240,7 +240,8 @@ impl Options {
                 self.ms_mode = match text()? {
                     "crc" => MsMode::Crc,
                     "prefer-crc" => MsMode::PreferCrc,
-                    "legacy" | "secure" | "prefer-secure" => {
+                    "legacy" => MsMode::Legacy,
+                    "secure" | "prefer-secure" => {
                         return Err(OptionError::NotBuilt(": use ms_mode=crc or prefer-crc"))
                     }
                     _ => return Err(OptionError::Invalid),
@@ -267,22 +268,24 @@ impl Options {
         Ok(())
     }
 
-    /// Looks at all options together, before a client is made of them.
+    /// Looks at all options together, before a client is made of them: monitors without a
+    /// port have that of the protocol.
     ///
     /// # Errors
     ///
-    /// [`OptionError::NotBuilt`] without `ms_mode`: that means msgr1. The caller
-    /// tells the user that `ms_mode` is the matter.
-    pub fn check(&self) -> Parsed {
+    /// [`OptionError::BadAddress`] without a monitor.
+    pub fn check(&mut self) -> Parsed {
         if self.mon_addrs.is_empty() {
             return Err(OptionError::BadAddress);
         }
-        match self.ms_mode {
-            MsMode::Legacy => Err(OptionError::NotBuilt(
-                ": without ms_mode the mount asks for legacy, use ms_mode=crc or prefer-crc",
-            )),
-            MsMode::Crc | MsMode::PreferCrc => Ok(()),
+        let port = match self.ms_mode {
+            MsMode::Legacy => MON_PORT_LEGACY,
+            MsMode::Crc | MsMode::PreferCrc => MON_PORT,
+        };
+        for addr in self.mon_addrs.iter_mut().filter(|addr| addr.port() == 0) {
+            addr.set_port(port);
         }
+        Ok(())
     }
 
     /// The entity name.
@@ -532,7 +535,6 @@ mod tests {
             ("secret", Some("AAAA")),
             ("ip", Some("1.2.3.4,1.2.3.5")),
             ("ms_mode", Some("secure")),
-            ("ms_mode", Some("legacy")),
             ("crush_location", Some("rack")),
             ("crush_location", Some("a:b|a:b")),
         ] {
@@ -543,8 +545,14 @@ mod tests {
         assert!(options
             .parse_mon_addrs("10.0.0.1/10.0.0.2:6789", '/')
             .is_ok());
-        assert!(options.check().is_err());
+        assert!(options.check().is_ok());
+        let ports = |options: &Options| options.mon_addrs.iter().map(SocketAddr::port).sum::<u16>();
+        assert_eq!(ports(&options), 6789 + 6789);
+        assert!(options
+            .parse_mon_addrs("10.0.0.1/10.0.0.2:6789", '/')
+            .is_ok());
         assert!(options.parse("ms_mode", Some("crc")).is_ok());
         assert!(options.check().is_ok());
+        assert_eq!(ports(&options), 3300 + 6789);
     }
 }

@@ -113,6 +113,24 @@ impl Drop for AesCbc {
     }
 }
 
+/// Encrypts blocks in place with AES-128 in CBC mode, without an object that is set up
+/// before: for a few blocks now and then. Any context.
+pub fn aes128_cbc_blocks(
+    key: &[u8; 16],
+    iv: &[u8; AesCbc::BLOCK],
+    blocks: &mut [[u8; AesCbc::BLOCK]],
+) {
+    // SAFETY: Key, vector and blocks are valid for the lengths that AES-128 has.
+    unsafe {
+        bindings::aes128_cbc_blocks(
+            key.as_ptr(),
+            iv.as_ptr(),
+            blocks.as_mut_ptr().cast(),
+            blocks.len(),
+        )
+    }
+}
+
 #[kunit_tests(kernel_ext_aes)]
 mod tests {
     use super::*;
@@ -139,6 +157,17 @@ mod tests {
         assert_eq!(buf, want);
         cipher.decrypt(&iv, &mut buf)?;
         assert_eq!(buf, plain);
+        Ok(())
+    }
+
+    #[test]
+    fn a_few_blocks() -> Result {
+        let (key, iv) = ([3; 16], [4; 16]);
+        let mut blocks = [[5; 16], [6; 16], [7; 16]];
+        let mut other = blocks;
+        aes128_cbc_blocks(&key, &iv, &mut blocks);
+        AesCbc::new(&key)?.encrypt(&iv, other.as_flattened_mut())?;
+        assert_eq!(blocks, other);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ mod hash;
 mod krb5;
 mod secret;
 
-pub use aes::AesCbc;
+pub use aes::{aes128_cbc_blocks, AesCbc};
 pub use hash::{crc32c, hmac_sha256, sha256, HmacSha256};
 pub use krb5::Krb5;
 pub use secret::{equal, Secret};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <crypto/aead.h>
 #include <crypto/krb5.h>
+#include <crypto/aes.h>
 #include <crypto/sha2.h>
 #include <crypto/skcipher.h>
 #include <crypto/utils.h>
@@ -32,6 +33,20 @@ __rust_helper int rust_helper_sync_skcipher_setkey(struct crypto_sync_skcipher *
 						   const u8 *key, unsigned int len)
 {
 	return crypto_sync_skcipher_setkey(tfm, key, len);
+}
+
+__rust_helper void rust_helper_aes128_cbc_blocks(const u8 *key, const u8 *iv, u8 *blocks,
+						 size_t n)
+{
+	struct aes_enckey enc;
+
+	/* It cannot fail with a key of this length. */
+	aes_prepareenckey(&enc, key, AES_KEYSIZE_128);
+	for (; n; n--, iv = blocks, blocks += AES_BLOCK_SIZE) {
+		crypto_xor(blocks, iv, AES_BLOCK_SIZE);
+		aes_encrypt(&enc, blocks, blocks);
+	}
+	memzero_explicit(&enc, sizeof(enc));
 }
 
 __rust_helper void rust_helper_sync_skcipher_free(struct crypto_sync_skcipher *tfm)

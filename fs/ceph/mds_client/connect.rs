@@ -122,7 +122,9 @@ impl<F: MdsEvents> MdsClient<F> {
     }
 
     fn open_connection(self: &Arc<Self>, map: &MdsMap, session: &Arc<SessionOf<F>>) -> Result {
-        let addr = map.addr(session.rank).ok_or_else(ehostunreach)?;
+        let addr = map
+            .addr(session.rank, self.client.messenger.addr_kind())
+            .ok_or_else(ehostunreach)?;
         let name = EntityName {
             kind: EntityType::MDS,
             num: u64::from(session.rank),

@@ -21,7 +21,7 @@ impl<F: MdsEvents> MdsClient<F> {
         show!(m, "session_timeout {}\n", map.session_timeout);
         show!(m, "session_autoclose {}\n", map.session_autoclose);
         for info in map.ranks() {
-            if let Some(addr) = map.addr(info.rank) {
+            if let Some(addr) = map.addr(info.rank, self.client.messenger.addr_kind()) {
                 show!(m, "\tmds{}\t{}\t({})\n", info.rank, addr, info.state.name());
             }
         }

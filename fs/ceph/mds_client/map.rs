@@ -132,6 +132,7 @@ impl<F: MdsEvents> MdsClient<F> {
     /// What the new map means for each session. With `maps` held, so that no later map
     /// overtakes it.
     fn compare_maps(self: &Arc<Self>, old: &MdsMap, new: &MdsMap) {
+        let kind = self.client.messenger.addr_kind();
         for session in self.sessions() {
             let rank = session.rank;
             let (before, after) = (old.state(rank), new.state(rank));
@@ -143,7 +144,7 @@ impl<F: MdsEvents> MdsClient<F> {
             if session.state() == SessionState::New {
                 continue;
             }
-            if old.addr(rank) != new.addr(rank) {
+            if old.addr(rank, kind) != new.addr(rank, kind) {
                 // Another daemon, or another life of it: what the session has is kept
                 // until the rank asks for it. One that is being opened may be known to the
                 // rank, too, by what another has exported; if it is not, the reconnect is

@@ -285,9 +285,9 @@ impl MdsMap {
         self.get(rank).is_some_and(|info| info.laggy)
     }
 
-    /// The msgr2 address of the rank's daemon.
-    pub fn addr(&self, rank: u32) -> Option<EntityAddr> {
-        self.get(rank)?.addrs.find(AddrType::MSGR2)
+    /// The address of the rank's daemon, for msgr1 or msgr2.
+    pub fn addr(&self, rank: u32, kind: AddrType) -> Option<EntityAddr> {
+        self.get(rank)?.addrs.find(kind)
     }
 
     /// An active rank, laggy ones only when there is no other; `random` is any

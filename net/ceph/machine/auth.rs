@@ -29,7 +29,7 @@
 use kernel::prelude::*;
 
 use crate::errno::{ebadmsg, eproto};
-use crate::wire::auth::{self, method, Cipher, CryptoKey, KeyUsage, TicketBlob};
+use crate::wire::auth::{self, method, Cipher, CryptoKey, KeyUsage, TicketBlob, IV};
 use crate::wire::{decode::Decoder, encode::Encoder, mon, secret::Secret, types::EntityType};
 
 /// Ciphers and random numbers.
@@ -49,8 +49,6 @@ pub trait Crypto {
     fn random(&self) -> u64;
 }
 
-/// Initial vector of all of cephx (`CEPH_AES_IV`).
-const IV: &[u8; 16] = b"cephsageyudagreg";
 const BLOCK: usize = IV.len();
 /// Says that a decrypted text is one (`CEPHX_ENC_MAGIC`).
 const MAGIC: u64 = 0xff00_9cad_8826_aa55;
@@ -153,6 +151,15 @@ enum Protocol {
     CephX(CephX),
 }
 
+/// How authentication by messages goes on.
+#[derive(Debug)]
+pub enum Step {
+    /// Send this front of an `AUTH` message.
+    Send(KVVec<u8>),
+    /// The monitor knows us.
+    Done,
+}
+
 /// Who the client is and what it may use.
 pub struct AuthClient {
     name: KVec<u8>,
@@ -246,6 +253,48 @@ impl AuthClient {
             }
             _ => false,
         }
+    }
+
+    /// As [`Self::request`] for msgr1: the front of the first of the `AUTH` messages.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn request_by_message(&mut self) -> Result<KVVec<u8>> {
+        self.state = State::Opening;
+        auth::first_message(&self.name, self.global_id, self.method())
+    }
+
+    /// Takes the front of an `AUTH_REPLY` to these.
+    ///
+    /// # Errors
+    ///
+    /// The monitor's, `EBADMSG`, `EACCES`, `EPROTO`, `ENOMEM`: this attempt has failed.
+    pub fn reply_by_message(
+        &mut self,
+        crypto: &dyn Crypto,
+        now: u64,
+        front: &[u8],
+    ) -> Result<Step> {
+        let reply = mon::AuthReply::decode(front)?;
+        if reply.result < 0 {
+            return Err(refusal(reply.result));
+        }
+        let method = self.method();
+        if reply.method != method {
+            return Err(EACCES);
+        }
+        if method == method::CEPHX && self.state == State::Opening {
+            let answer = self.more(crypto, reply.payload)?;
+            return mon::auth(method, &answer).map(Step::Send);
+        }
+        self.done(crypto, now, reply.global_id, reply.payload)?;
+        Ok(Step::Done)
+    }
+
+    /// Whether a handshake is under way.
+    pub fn is_proving(&self) -> bool {
+        matches!(self.state, State::Opening | State::Proving)
     }
 
     /// Takes the monitor's challenge and answers it.

@@ -502,6 +502,52 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_by_messages() -> Result {
+        let reply = |method: u32, result: i32, payload: &[u8]| -> Result<KVVec<u8>> {
+            let mut e = Encoder::new();
+            e.u32(method)?.i32(result)?.u64(4_200)?;
+            e.blob(payload)?.blob(b"text")?;
+            Ok(e.into_vec())
+        };
+        let mut client = client()?;
+        let front = client.request_by_message()?;
+        // Behind the header of monitors' messages: no method yet, and which we know.
+        let mut d = Decoder::new(front.get(18..).ok_or(EINVAL)?);
+        assert_eq!((d.u32()?, d.u32()?), (0, 29));
+        assert_eq!((d.u8()?, d.u32()?, d.u32()?), (1, 1, method::CEPHX));
+        assert_eq!((d.u32()?, d.blob()?, d.u64()?), (8, &b"user"[..], 0));
+        assert!(client.is_proving() && d.is_empty());
+
+        let challenge = reply(method::CEPHX, 0, CHALLENGE)?;
+        let step = client.reply_by_message(&Toy, 100, &challenge)?;
+        assert!(matches!(step, Step::Send(front) if front.get(18) == Some(&2)));
+        let end = reply(method::CEPHX, 0, &session_reply(1, None)?)?;
+        let step = client.reply_by_message(&Toy, 100, &end)?;
+        assert!(matches!(step, Step::Done) && !client.is_proving());
+        assert_eq!(
+            (client.global_id(), client.is_authenticated(1_099)),
+            (4_200, true)
+        );
+
+        for (method, result, error) in [
+            (method::CEPHX, -13, EACCES),
+            (method::NONE, 0, EACCES),
+            (method::CEPHX, -2, ENOENT),
+        ] {
+            client.request_by_message()?;
+            let no = reply(method, result, b"")?;
+            let refused = client.reply_by_message(&Toy, 100, &no).err();
+            assert_eq!(refused, Some(error));
+        }
+        for len in 0..challenge.len() {
+            client.request_by_message()?;
+            let short = challenge.get(..len).ok_or(EINVAL)?;
+            assert!(client.reply_by_message(&Toy, 100, short).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
     fn keys_of_unknown_kinds() -> Result {
         for (kind, len, error) in [
             (auth::KEY_NONE, 0, eopnotsupp()),

@@ -30,7 +30,10 @@ use kernel_ext::{
 };
 
 use ceph_proto::errno::{ebadmsg, econnreset, eprotonosupport};
-use ceph_proto::machine::msgr2::{Action, Fault, Identity, Machine};
+use ceph_proto::machine::{
+    msgr2::{Action, Fault, Identity},
+    protocol::Machine,
+};
 use ceph_proto::wire::features;
 use ceph_proto::wire::msgr2::AuthBadMethod;
 use ceph_proto::wire::types::{EntityAddr, EntityName, EntityType};
@@ -195,9 +198,10 @@ impl Actor {
         let mut shared = host.shared().lock();
         self.generation = shared.generation;
         if let Some(target) = &shared.target {
-            let verify = host.msgr().config.verify_data;
+            let config = &host.msgr().config;
+            let (version, verify) = (config.version, config.verify_data);
             self.peer = Some((target.name, target.addr));
-            self.machine = Some(Machine::new(target.name, target.addr, verify));
+            self.machine = Some(Machine::new(version, target.name, target.addr, verify));
             self.life = Life::Preopen;
         }
         inbound.give_back(&mut shared);

@@ -4,6 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 use kernel::{new_spinlock, prelude::*, sync::Arc, sync::SpinLock};
 use kernel_ext::{global::Global, net::Net, random, workqueue::OwnedQueue};
 
+pub use ceph_proto::machine::protocol::Version;
 use ceph_proto::wire::types::{AddrType, EntityAddr, EntityName, EntityType};
 
 use super::budget::Budget;
@@ -49,6 +50,8 @@ pub struct Config {
     pub nodelay: bool,
     /// Features that a server must have.
     pub required: u64,
+    /// What is spoken with all servers.
+    pub version: Version,
 }
 
 /// What the connections of a client share.
@@ -111,6 +114,19 @@ impl Messenger {
     /// implements [`ConnectionOps`] may go.
     pub fn flush(&self) {
         self.queue.flush();
+    }
+
+    /// Whether msgr1 is spoken, not msgr2.
+    pub fn is_msgr1(&self) -> bool {
+        self.config.version != Version::V2
+    }
+
+    /// Which of the addresses of a server is connected to.
+    pub fn addr_kind(&self) -> AddrType {
+        match self.config.version {
+            Version::V1 { .. } => AddrType::LEGACY,
+            Version::V2 => AddrType::MSGR2,
+        }
     }
 
     /// The network namespace of all sockets.

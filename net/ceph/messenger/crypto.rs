@@ -3,6 +3,7 @@
 use kernel::prelude::*;
 use kernel_ext::crypto;
 
+use ceph_proto::machine::msgr1;
 use ceph_proto::wire::msgr2::{Crypto, SIGNATURE_LEN};
 
 /// Those of lib/crc and lib/crypto.
@@ -19,5 +20,11 @@ impl Crypto for KernelCrypto {
             hmac.update(part);
         }
         Ok(hmac.finish())
+    }
+}
+
+impl msgr1::Crypto for KernelCrypto {
+    fn encrypt(&self, key: &[u8; 16], iv: &[u8; 16], blocks: &mut [[u8; 16]; 2]) {
+        crypto::aes128_cbc_blocks(key, iv, blocks);
     }
 }

@@ -8,7 +8,10 @@ use kernel_ext::{
     time,
 };
 
-use ceph_proto::machine::msgr2::{Action, Began, Body, Fault, Machine, Segments, LONG_MESSAGE};
+use ceph_proto::machine::{
+    msgr2::{Action, Began, Body, Fault, Segments, LONG_MESSAGE},
+    protocol::Machine,
+};
 use ceph_proto::wire::msgr2::{EPILOGUE_LEN, FRAME_HEAD_LEN};
 
 use super::{

@@ -21,7 +21,7 @@ mod sending;
 mod shared;
 
 pub(crate) use client::QUEUE;
-pub use client::{Config, Messenger, FEATURES_SUPPORTED, FEATURE_MSG_AUTH};
+pub use client::{Config, Messenger, Version, FEATURES_SUPPORTED, FEATURE_MSG_AUTH};
 pub use connection::{Connection, ConnectionOps, Policy};
 pub use message::{Header, Incoming, Message, Parts, PRIO_DEFAULT};
 pub use ops::{Alloc, AuthBadMethod, AuthKeys, AuthRequest, Broken, CON_MODE_CRC, CON_MODE_SECURE};

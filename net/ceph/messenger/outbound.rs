@@ -3,7 +3,7 @@
 use kernel::{prelude::*, sync::Arc};
 use kernel_ext::net::Socket;
 
-use ceph_proto::machine::msgr2::{Fault, Machine};
+use ceph_proto::machine::{msgr2::Fault, protocol::Machine};
 
 use super::{
     crypto::KernelCrypto, keepalive::now, message::Message, sending::Sending, shared::Shared,

@@ -2,9 +2,9 @@
 //! The message that is being sent.
 use kernel::{prelude::*, sync::Arc};
 
-use ceph_proto::machine::msgr2::Machine;
-use ceph_proto::wire::msgr2::{
-    Crypto, Epilogue, FrameHead, CRC_SEED, EPILOGUE_LEN, FRAME_HEAD_LEN,
+use ceph_proto::machine::{
+    msgr1::Crypto,
+    protocol::{Head, Machine, Tail},
 };
 
 use super::message::Message;
@@ -17,11 +17,15 @@ static ZEROS: [u8; 4096] = [0; 4096];
 /// A message frame that is being sent.
 pub(super) struct Sending {
     msg: Arc<Message>,
-    /// Preamble and message head.
-    head: FrameHead,
+    /// What goes before the segments.
+    head: Head,
     /// Another message follows at once.
     more: bool,
-    epilogue: Option<[u8; EPILOGUE_LEN]>,
+    /// What goes behind them.
+    tail: Tail,
+    is_v1: bool,
+    /// What checksums begin with.
+    seed: u32,
     /// Bytes of the frame that the socket has taken.
     at: usize,
     /// From this byte on, the segments are zeros: the message was revoked.
@@ -34,9 +38,11 @@ impl Sending {
     pub(super) fn new(msg: Arc<Message>, more: bool) -> Self {
         Self {
             msg,
-            head: [0; FRAME_HEAD_LEN],
+            head: Head::EMPTY,
             more,
-            epilogue: None,
+            tail: Tail::EMPTY,
+            is_v1: false,
+            seed: 0,
             at: 0,
             zero_from: None,
         }
@@ -50,11 +56,14 @@ impl Sending {
     #[inline]
     pub(super) fn begin(&mut self, crypto: &impl Crypto, machine: &mut Machine) -> Result {
         let (head, lens) = (self.msg.head(), self.msg.lens());
-        let seq = machine.message(crypto, head, lens, &mut self.head)?;
+        let (seq, head) = machine.message(crypto, head, lens)?;
+        self.head = head;
+        self.is_v1 = matches!(machine, Machine::V1(_));
+        self.seed = machine.data_seed();
         self.msg.set_seq(seq);
         let parts = self.msg.parts();
-        let data = (!parts.data.is_empty()).then(|| crypto.crc32c(CRC_SEED, &parts.data));
-        self.epilogue = machine.message_tail(crypto, &parts.front, &parts.middle, data);
+        let data = (!parts.data.is_empty()).then(|| crypto.crc32c(self.seed, &parts.data));
+        self.tail = machine.message_tail(crypto, &self.head, &parts.front, &parts.middle, data)?;
         Ok(())
     }
 
@@ -65,11 +74,11 @@ impl Sending {
     fn parts(&self) -> [&[u8]; PARTS] {
         let parts = self.msg.parts();
         [
-            &self.head,
+            self.head.as_slice(),
             &parts.front,
             &parts.middle,
             &parts.data,
-            self.epilogue.as_ref().map_or(&[], |bytes| bytes),
+            self.tail.as_slice(),
         ]
     }
 
@@ -135,13 +144,13 @@ impl Sending {
         }
         let mut crcs = [0; 3];
         let parts = self.parts();
-        let mut start = self.head.len();
+        let mut start = self.head.as_slice().len();
         let last = (1..=3).rev().find(|i| !parts[*i].is_empty()).unwrap_or(0);
         for i in 1..=3 {
             let part = parts[i];
             let sent = self.at.saturating_sub(start).min(part.len());
             if i <= last {
-                crcs[i - 1] = crypto.crc32c(CRC_SEED, &part[..sent]);
+                crcs[i - 1] = crypto.crc32c(self.seed, &part[..sent]);
                 let mut left = part.len() - sent;
                 while left > 0 {
                     let n = left.min(ZEROS.len());
@@ -151,14 +160,8 @@ impl Sending {
             }
             start += part.len();
         }
-        if self.at < start && self.epilogue.is_some() {
-            self.epilogue = Some(
-                Epilogue {
-                    aborted: true,
-                    crcs,
-                }
-                .encode(),
-            );
+        if self.at < start && !self.tail.as_slice().is_empty() {
+            self.tail = Machine::aborted_tail(self.is_v1, &self.tail, crcs);
             self.zero_from = Some(self.at);
         }
     }
@@ -169,8 +172,9 @@ mod tests {
     use super::super::{crypto::KernelCrypto, message::Parts};
     use super::*;
     use ceph_proto::machine::framer::{segment_crcs, Framer};
+    use ceph_proto::wire::msgr2::{Epilogue, CRC_SEED, EPILOGUE_LEN, FRAME_HEAD_LEN};
 
-    const HEAD: usize = size_of::<FrameHead>();
+    const HEAD: usize = FRAME_HEAD_LEN;
 
     fn message(len: usize) -> Result<Arc<Message>> {
         Message::new(Parts {
@@ -188,11 +192,12 @@ mod tests {
             let msg = message(100)?;
             let mut frame = KVVec::new();
             let mut sending = Sending::new(msg, false);
-            sending.head = [9; HEAD];
+            sending.head = Head::of(&[9; HEAD]);
+            sending.seed = CRC_SEED;
             let parts = sending.msg.parts();
             let crc = crypto.crc32c(CRC_SEED, &parts.data);
-            sending.epilogue =
-                Framer::Crc.seal_tail(crypto, &parts.front, &parts.middle, Some(crc));
+            let tail = Framer::Crc.seal_tail(crypto, &parts.front, &parts.middle, Some(crc));
+            sending.tail = Tail::of(&tail.ok_or(EINVAL)?);
             let mut room = cut;
             let mut take = |slices: &[&[u8]], frame: &mut KVVec<u8>| -> Result<usize> {
                 let mut taken = 0;

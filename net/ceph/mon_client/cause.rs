@@ -2,11 +2,10 @@
 //! Why there is no session with the monitors: for whoever waits for one, for the log, and
 //! for the file `health`.
 use core::fmt;
-use core::net::SocketAddr;
 use kernel::prelude::*;
 
 use ceph_proto::errno;
-use ceph_proto::machine::msgr2::MSGR1;
+use ceph_proto::machine::{msgr1::MSGR2, msgr2::MSGR1};
 use ceph_proto::wire::{
     features,
     monmap::{Mon, MON_PORT, MON_PORT_LEGACY},
@@ -15,7 +14,7 @@ use ceph_proto::wire::{
 
 use crate::auth::{Name, Refusal};
 use crate::messenger::Broken;
-use crate::options::Options;
+use crate::options::{MsMode, Options};
 
 /// Why there is no session with the monitors.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +30,10 @@ pub enum Cause {
     },
     /// A monitor requires features (a mask) that this client lacks.
     MissingFeatures(Mon, u64),
-    /// What is at the address of a monitor speaks msgr1.
+    /// What is at the address of a monitor speaks msgr1, and the mount does not.
     Msgr1(Mon),
+    /// What is at the address of a monitor speaks msgr2, and the mount does not.
+    Msgr2(Mon),
     /// No monitor has answered for so many seconds. What became of the last attempt.
     Silent(u32, Option<(Mon, Broken)>),
 }
@@ -43,6 +44,7 @@ impl Cause {
         match broken {
             broken if broken.missing != 0 => Some(Self::MissingFeatures(mon, broken.missing)),
             broken if broken.why == MSGR1 => Some(Self::Msgr1(mon)),
+            broken if broken.why == MSGR2 => Some(Self::Msgr2(mon)),
             _ => None,
         }
     }
@@ -54,7 +56,7 @@ impl Cause {
             Self::OtherCluster { .. } => Some(errno::ehostunreach()),
             Self::MissingFeatures(..) => Some(errno::eprotonosupport()),
             // Another one of the addresses may be right.
-            Self::Msgr1(_) | Self::Silent(..) => None,
+            Self::Msgr1(_) | Self::Msgr2(_) | Self::Silent(..) => None,
         }
     }
 
@@ -127,6 +129,12 @@ impl fmt::Display for Explained<'_> {
                 of msgr2, {MON_PORT_LEGACY} that of msgr1",
                 Where(mon)
             ),
+            Cause::Msgr2(mon) => write!(
+                f,
+                "{} speaks msgr2, but the mount asks for msgr1 (no ms_mode, or ms_mode=legacy): \
+                {MON_PORT_LEGACY} is the port of msgr1; for msgr2 add ms_mode=prefer-crc",
+                Where(mon)
+            ),
             Cause::Silent(seconds, last) => {
                 write!(f, "no monitor answered within {seconds} s")?;
                 if let Some((mon, broken)) = last {
@@ -137,12 +145,15 @@ impl fmt::Display for Explained<'_> {
                 write!(
                     f,
                     ": check the addresses of the monitors ({} given), that they run, and that the \
-                    network lets us reach their msgr2 port",
+                    network lets us reach their port",
                     addrs.len()
                 )?;
-                let legacy = |addr: &SocketAddr| addr.port() == MON_PORT_LEGACY;
-                match addrs.iter().any(legacy) {
-                    true => write!(f, " ({MON_PORT}, not {MON_PORT_LEGACY})"),
+                let (port, other) = match self.options.ms_mode {
+                    MsMode::Legacy => (MON_PORT_LEGACY, MON_PORT),
+                    MsMode::Crc | MsMode::PreferCrc => (MON_PORT, MON_PORT_LEGACY),
+                };
+                match addrs.iter().any(|addr| addr.port() == other) {
+                    true => write!(f, " ({port}, not {other}, with this ms_mode)"),
                     false => Ok(()),
                 }
             }

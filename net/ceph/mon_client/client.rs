@@ -116,7 +116,10 @@ impl MonClient {
             .map(|key| key.try_clone())
             .transpose()?;
         let client = AuthClient::new(options.entity_name(), key, &SERVICES)?;
-        let map = Arc::new(MonMap::initial(&options.mon_addrs)?, GFP_KERNEL)?;
+        let map = Arc::new(
+            MonMap::initial(messenger.addr_kind(), &options.mon_addrs)?,
+            GFP_KERNEL,
+        )?;
         let inner = Inner {
             fsid: options.fsid,
             hunt: Hunt::new(),

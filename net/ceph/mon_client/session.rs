@@ -3,7 +3,7 @@
 use kernel::{prelude::*, sync::Arc, sync::MutexGuard};
 
 use ceph_proto::errno;
-use ceph_proto::machine::subs::Sub;
+use ceph_proto::machine::{auth::Step, subs::Sub};
 use ceph_proto::wire::{
     mon::{self, kind},
     monmap::{Mon, MonMap},
@@ -77,7 +77,10 @@ impl Session {
 
     fn handle_monmap(&self, msg: &Incoming) -> Result {
         let monc = &self.monc;
-        let map = Arc::new(MonMap::decode(&msg.front)?, GFP_KERNEL)?;
+        let map = Arc::new(
+            MonMap::decode_for(monc.messenger.addr_kind(), &msg.front)?,
+            GFP_KERNEL,
+        )?;
         if monc.check_fsid(&map.fsid).is_err() {
             return Ok(());
         }
@@ -101,6 +104,9 @@ impl Session {
 
     fn handle_auth_reply(&self, msg: &Incoming) {
         let monc = &self.monc;
+        if self.is_proving() {
+            return self.authenticated(msg);
+        }
         let Err(error) = monc.renewed(self.number, &msg.front) else {
             return;
         };
@@ -108,6 +114,59 @@ impl Session {
         if let Some(mut inner) = monc.lock_session(self.number) {
             monc.reopen(&mut inner);
             monc.schedule(&inner);
+        }
+    }
+
+    /// With msgr1 the client authenticates by messages, once the connection is open.
+    fn prove(&self) {
+        let sent = self.lock_auth().and_then(|mut auth| {
+            let front = auth.client.request_by_message()?;
+            self.monc.send_auth(front)
+        });
+        if let Err(error) = sent {
+            self.refused(error);
+        }
+    }
+
+    /// Whether [`Self::prove`] has not come to its end.
+    fn is_proving(&self) -> bool {
+        self.lock_auth().is_ok_and(|auth| auth.client.is_proving())
+    }
+
+    /// The monitor's answer to [`Self::prove`].
+    fn authenticated(&self, msg: &Incoming) {
+        let monc = &self.monc;
+        let done = self.lock_auth().and_then(|mut auth| {
+            let now = auth::now();
+            let step = auth
+                .client
+                .reply_by_message(&KernelCrypto, now, &msg.front)?;
+            match step {
+                Step::Send(front) => monc.send_auth(front).map(|()| None),
+                Step::Done => Ok(Some(auth.client.global_id())),
+            }
+        });
+        match done {
+            Ok(None) => {}
+            Ok(Some(global_id)) => {
+                monc.messenger.set_global_id(global_id);
+                if let Some(mut inner) = monc.lock_session(self.number) {
+                    self.opened(&mut inner);
+                }
+            }
+            Err(error) => {
+                let is_ticket = self.lock_auth().is_ok_and(|mut auth| auth.client.refused());
+                if !is_ticket {
+                    self.refused(error);
+                }
+                // To another monitor, or once more after a pause.
+                if let Some(mut inner) = monc.lock_session(self.number) {
+                    if inner.hunt.lost() {
+                        monc.reopen(&mut inner);
+                    }
+                    monc.schedule(&inner);
+                }
+            }
         }
     }
 
@@ -208,6 +267,9 @@ impl ConnectionOps for Session {
     }
 
     fn established(&self, _con: &Arc<Connection>) {
+        if self.monc.messenger.is_msgr1() {
+            return self.prove();
+        }
         if let Some(mut inner) = self.monc.lock_session(self.number) {
             self.opened(&mut inner);
         }

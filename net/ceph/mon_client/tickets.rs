@@ -78,7 +78,7 @@ impl MonClient {
         Ok(())
     }
 
-    fn send_auth(&self, front: KVVec<u8>) -> Result {
+    pub(super) fn send_auth(&self, front: KVVec<u8>) -> Result {
         self.send(Parts {
             kind: kind::AUTH,
             front,

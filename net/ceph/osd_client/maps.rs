@@ -11,6 +11,7 @@ use kernel::{
 use ceph_proto::wire::osd::OsdMaps;
 use ceph_proto::wire::osdmap::{flags, OsdMap};
 use ceph_proto::wire::osdmap_inc::Incremental;
+use ceph_proto::wire::types::AddrType;
 
 use super::{
     client::OsdClient,
@@ -73,6 +74,11 @@ impl OsdClient {
         left
     }
 
+    /// Which of the addresses of an OSD is connected to.
+    fn addr_kind(&self) -> AddrType {
+        self.monc.messenger().addr_kind()
+    }
+
     /// Takes the maps of a message, in order.
     fn take_maps(self: &Arc<Self>, front: &[u8], taken: &mut Taken) -> Result {
         let maps = OsdMaps::decode(front)?;
@@ -82,7 +88,7 @@ impl OsdClient {
         let mut result = self.take_incrementals(&maps, before, &mut newest, taken);
         if let (Ok(()), None, Some((epoch, bytes))) = (result, &newest, maps.full.last()) {
             if self.epoch() < *epoch {
-                match OsdMap::decode(bytes).and_then(View::new) {
+                match OsdMap::decode_for(self.addr_kind(), bytes).and_then(View::new) {
                     Ok(view) => newest = Some(view),
                     Err(error) => result = Err(error),
                 }
@@ -112,7 +118,7 @@ impl OsdClient {
             if map.epoch.checked_add(1) != Some(*epoch) {
                 continue;
             }
-            let view = View::new(map.apply(Incremental::decode(bytes)?)?)?;
+            let view = View::new(map.apply(Incremental::decode_for(self.addr_kind(), bytes)?)?)?;
             self.scan(&view, Scan::Changed, taken);
             old = Some(view.map.clone());
             *newest = Some(view);

@@ -7,7 +7,7 @@
 use kernel::prelude::*;
 
 use super::secret::Secret;
-use super::{decode::Decoder, encode::Encoder, types::EntityType, types::Timespec};
+use super::{decode::Decoder, encode::Encoder, mon, types::EntityType, types::Timespec};
 use crate::errno::{ebadmsg, eopnotsupp};
 
 /// Authentication methods (`CEPH_AUTH_*`).
@@ -41,6 +41,9 @@ pub const KEY_NONE: u16 = 0;
 pub const KEY_AES: u16 = 1;
 /// Kind of a key: AES256-CTS-HMAC384-192 (what Ceph 20.2 makes by default).
 pub const KEY_AES256KRB5: u16 = 2;
+
+/// Initial vector of all that is encrypted with AES (`CEPH_AES_IV`).
+pub const IV: &[u8; 16] = b"cephsageyudagreg";
 
 /// More bytes than any key has (`CEPH_MAX_KEY_LEN`).
 const MAX_KEY_LEN: usize = 32;
@@ -217,6 +220,17 @@ pub fn mon_hello(name: &[u8], global_id: u64) -> Result<KVVec<u8>> {
     entity_name(&mut e, name)?;
     e.u64(global_id)?;
     Ok(e.into_vec())
+}
+
+/// The front of the message that opens authentication with a monitor over msgr1: which
+/// method we know, who we are, and the global id that we had before or 0. The number of its
+/// own method is 0.
+pub fn first_message(name: &[u8], global_id: u64, method: u32) -> Result<KVVec<u8>> {
+    let mut e = Encoder::new();
+    e.u8(1)?.u32(1)?.u32(method)?;
+    entity_name(&mut e, name)?;
+    e.u64(global_id)?;
+    mon::auth(0, e.as_slice())
 }
 
 /// The authorizer of authentication "none".

@@ -20,11 +20,11 @@ pub const MON_PORT_LEGACY: u16 = 6789;
 pub struct Mon {
     /// Its place in the map, of all monitors.
     pub rank: u64,
-    /// Its msgr2 address.
+    /// Its address, for msgr2 or msgr1.
     pub addr: EntityAddr,
 }
 
-/// The monitors of a cluster that have an msgr2 address.
+/// The monitors of a cluster that have an address for msgr2, or for msgr1.
 #[derive(Debug, Default)]
 pub struct MonMap {
     /// Cluster.
@@ -44,6 +44,15 @@ impl MonMap {
     /// `EOPNOTSUPP` for an encoding that is too new, or older than version 6, which
     /// has no msgr2; `EADDRNOTAVAIL` if no monitor has an msgr2 address.
     pub fn decode(front: &[u8]) -> Result<Self> {
+        Self::decode_for(AddrType::MSGR2, front)
+    }
+
+    /// As [`Self::decode`], for msgr1 or msgr2.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decode`].
+    pub fn decode_for(kind: AddrType, front: &[u8]) -> Result<Self> {
         let mut blob = Decoder::new(front).blob_decoder()?;
         let (version, mut d) = blob.versioned(6)?;
         if version < 6 {
@@ -70,7 +79,7 @@ impl MonMap {
             d.blob()?;
             let (_, mut info) = d.versioned(1)?;
             info.blob()?;
-            if let Some(addr) = AddrVec::decode(&mut info)?.find(AddrType::MSGR2) {
+            if let Some(addr) = AddrVec::decode(&mut info)?.find(kind) {
                 if !addr.is_blank() {
                     mons.push(Mon { rank, addr }, GFP_KERNEL)?;
                 }
@@ -82,12 +91,12 @@ impl MonMap {
         Ok(Self { fsid, epoch, mons })
     }
 
-    /// The map that mount options make: nothing is known but addresses.
-    pub fn initial(addrs: &[SocketAddr]) -> Result<Self> {
+    /// The map that mount options make: nothing is known but addresses, of this kind.
+    pub fn initial(kind: AddrType, addrs: &[SocketAddr]) -> Result<Self> {
         let mut mons = KVec::with_capacity(addrs.len(), GFP_KERNEL)?;
         for (rank, sock) in (0..).zip(addrs) {
             let addr = EntityAddr {
-                kind: AddrType::MSGR2,
+                kind,
                 nonce: 0,
                 sock: Some(*sock),
             };
@@ -106,7 +115,8 @@ impl MonMap {
 }
 
 /// Reads `ip[:port][,ip[:port]...]`, with any delimiter; an IPv6 address is in
-/// brackets where a port follows. The port is [`MON_PORT`] where none is given.
+/// brackets where a port follows. The port is 0 where none is given: which one is meant, the
+/// protocol says.
 ///
 /// # Errors
 ///
@@ -125,13 +135,10 @@ pub fn parse_addrs(text: &str, delimiter: char, max: usize) -> Result<KVec<Socke
 
 fn parse_addr(text: &str) -> Result<SocketAddr> {
     let with_port = |ip: IpAddr, port: &str| match port {
-        "" => Ok(SocketAddr::new(ip, MON_PORT)),
+        "" => Ok(SocketAddr::new(ip, 0)),
         _ => {
             let port = port.strip_prefix(':').ok_or(EINVAL)?;
-            match port.parse().map_err(|_| EINVAL)? {
-                0 => Ok(SocketAddr::new(ip, MON_PORT)),
-                port => Ok(SocketAddr::new(ip, port)),
-            }
+            Ok(SocketAddr::new(ip, port.parse().map_err(|_| EINVAL)?))
         }
     };
     if let Some(rest) = text.strip_prefix('[') {
@@ -210,7 +217,7 @@ mod tests {
                 addr: good
             })
         );
-        assert!(map.contains(&sock("10.77.0.2")?) && !map.contains(&sock("10.77.0.2:1")?));
+        assert!(map.contains(&sock("10.77.0.2:3300")?) && !map.contains(&sock("10.77.0.2:1")?));
         // Every byte counts but the fields after the monitors.
         for len in 0..bytes.len() {
             let short = bytes.get(..len).ok_or(EINVAL)?;
@@ -246,10 +253,10 @@ mod tests {
         let list = parse_addrs("1.2.3.4,1.2.3.4:0,[fe80::1]:6,fe80::1", ',', 4)?;
         assert_eq!(list.len(), 4);
         for (addr, (text, port)) in list.iter().zip([
-            ("1.2.3.4", 3300),
-            ("1.2.3.4", 3300),
+            ("1.2.3.4", 0),
+            ("1.2.3.4", 0),
             ("fe80::1", 6),
-            ("fe80::1", 3300),
+            ("fe80::1", 0),
         ]) {
             assert_eq!(Ok(addr.ip()), text.parse::<IpAddr>());
             assert_eq!(addr.port(), port);

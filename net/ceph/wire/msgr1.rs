@@ -26,8 +26,6 @@ use crate::errno::ebadmsg;
 pub const BANNER: &[u8; 9] = b"ceph v027";
 /// Length of an address in the banner: `ceph_entity_addr` with a `sockaddr_storage`.
 pub const ADDR_LEN: usize = 136;
-/// Length of what a server says first: banner, its address, and ours.
-pub const SERVER_HELLO_LEN: usize = BANNER.len() + 2 * ADDR_LEN;
 /// Length of [`ConnectReply`].
 pub const CONNECT_REPLY_LEN: usize = 26;
 /// Length of [`Header`].
@@ -121,29 +119,6 @@ pub fn encode_addr(e: &mut Encoder, addr: &EntityAddr) -> Result {
     }
     e.bytes(&out)?;
     Ok(())
-}
-
-/// What a server says first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerHello {
-    /// Its own address; the IP address is blank while it does not know that.
-    pub addr: EntityAddr,
-    /// Our address as it sees it.
-    pub peer_addr: EntityAddr,
-}
-
-impl ServerHello {
-    /// Reads it.
-    pub fn decode(bytes: &[u8; SERVER_HELLO_LEN]) -> Result<Self> {
-        let mut d = Decoder::new(bytes);
-        if d.array()? != *BANNER {
-            return Err(ebadmsg());
-        }
-        Ok(Self {
-            addr: decode_addr(&mut d)?,
-            peer_addr: decode_addr(&mut d)?,
-        })
-    }
 }
 
 /// `ceph_msg_connect`: asks for a session. The authorizer follows.
@@ -242,6 +217,22 @@ pub struct Header {
 }
 
 impl Header {
+    /// Of no message.
+    pub const EMPTY: Self = Self {
+        seq: 0,
+        tid: 0,
+        kind: 0,
+        priority: 0,
+        version: 0,
+        segments: [0; 3],
+        data_off: 0,
+        src: EntityName {
+            kind: EntityType(0),
+            num: 0,
+        },
+        compat_version: 0,
+        crc: 0,
+    };
     /// The bytes that the checksum covers.
     pub const COVERED: usize = HEADER_LEN - 4;
 
@@ -414,22 +405,6 @@ mod tests {
         let mut other_family = [0; ADDR_LEN];
         other_family[9] = 1;
         assert!(decode_addr(&mut Decoder::new(&other_family)).is_err());
-        Ok(())
-    }
-
-    #[test]
-    fn hello_of_a_server() -> Result {
-        let sock = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6789);
-        let mut e = Encoder::new();
-        e.bytes(BANNER)?;
-        encode_addr(&mut e, &addr(Some(sock)))?;
-        encode_addr(&mut e, &addr(None))?;
-        let bytes: [u8; SERVER_HELLO_LEN] = e.as_slice().try_into().map_err(|_| EINVAL)?;
-        let hello = ServerHello::decode(&bytes)?;
-        assert_eq!((hello.addr.sock, hello.peer_addr.sock), (Some(sock), None));
-        let mut other = bytes;
-        other[8] = b'6';
-        assert!(ServerHello::decode(&other).is_err());
         Ok(())
     }
 

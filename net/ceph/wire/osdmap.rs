@@ -88,6 +88,15 @@ impl OsdMap {
     /// `EBADMSG` for malformed bytes or an encoding older than Nautilus',
     /// `EOPNOTSUPP` for one that is too new, `ENOMEM`.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
+        Self::decode_for(AddrType::MSGR2, bytes)
+    }
+
+    /// As [`Self::decode`], with the addresses of the OSDs for msgr1 or msgr2.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decode`].
+    pub fn decode_for(kind: AddrType, bytes: &[u8]) -> Result<Self> {
         let (version, mut body) = client_data(bytes, 8)?;
         let d = &mut body;
         let fsid = Fsid::decode(d)?;
@@ -103,7 +112,7 @@ impl OsdMap {
         let max_osd = d.count(4 + 4 + 5)?;
         let states = decode_counted(d, max_osd, 4, Decoder::u32)?;
         let weights = decode_counted(d, max_osd, 4, Decoder::u32)?;
-        let addrs = decode_counted(d, max_osd, 5, decode_addr)?;
+        let addrs = decode_counted(d, max_osd, 5, |d| decode_addr(kind, d))?;
 
         let pg_temp = decode_osds(d)?;
         let primary_temp = FlatMap::decode_single(d, 21, PgId::decode, Decoder::i32)?;
@@ -264,13 +273,13 @@ pub(super) fn client_data(bytes: &[u8], least: u8) -> Result<(u8, Decoder<'_>)> 
     Ok((version, data))
 }
 
-/// Takes an address vector and returns its msgr2 address.
+/// Takes an address vector and returns its address of that kind.
 ///
 /// A daemon without one is no reason to refuse the map: blank, so that only it is
 /// out of reach.
-pub(super) fn decode_addr(d: &mut Decoder<'_>) -> Result<EntityAddr> {
+pub(super) fn decode_addr(kind: AddrType, d: &mut Decoder<'_>) -> Result<EntityAddr> {
     let addrs = AddrVec::decode(d)?;
-    Ok(addrs.find(AddrType::MSGR2).unwrap_or(EntityAddr::BLANK))
+    Ok(addrs.find(kind).unwrap_or(EntityAddr::BLANK))
 }
 
 /// Takes a count, which must be that of the OSDs, and their values.

@@ -15,7 +15,7 @@ use super::osdmap::{
     skip_snaps, OsdMap, DEFAULT_PRIMARY_AFFINITY,
 };
 use super::osdmap_pool::{PgId, Pool};
-use super::types::{EntityAddr, Fsid, Timespec};
+use super::types::{AddrType, EntityAddr, Fsid, Timespec};
 use crate::crush::map::CrushMap;
 use crate::errno::ebadmsg;
 
@@ -66,6 +66,15 @@ impl Incremental {
     ///
     /// As [`OsdMap::decode`].
     pub fn decode(bytes: &[u8]) -> Result<Self> {
+        Self::decode_for(AddrType::MSGR2, bytes)
+    }
+
+    /// As [`OsdMap::decode_for`].
+    ///
+    /// # Errors
+    ///
+    /// As [`OsdMap::decode`].
+    pub fn decode_for(kind: AddrType, bytes: &[u8]) -> Result<Self> {
         let (version, mut body) = client_data(bytes, 7)?;
         let d = &mut body;
         let fsid = Fsid::decode(d)?;
@@ -76,10 +85,10 @@ impl Incremental {
         let full = d.blob()?;
         let change = match full.is_empty() {
             true => Change::Delta(KBox::new(
-                Delta::decode(d, version, modified, flags)?,
+                Delta::decode(kind, d, version, modified, flags)?,
                 GFP_KERNEL,
             )?),
-            false => Change::Full(KBox::new(OsdMap::decode(full)?, GFP_KERNEL)?),
+            false => Change::Full(KBox::new(OsdMap::decode_for(kind, full)?, GFP_KERNEL)?),
         };
         Ok(Self {
             fsid,
@@ -91,6 +100,7 @@ impl Incremental {
 
 impl Delta {
     fn decode(
+        kind: AddrType,
         d: &mut Decoder<'_>,
         version: u8,
         modified: Timespec,
@@ -104,7 +114,7 @@ impl Delta {
         let pools = decode_pools(d)?;
         let pool_names = FlatMap::decode_names(d, 8, Decoder::i64)?;
         let old_pools = ascending(d.vec(8, Decoder::i64)?)?;
-        let up = d.vec(9, |d| Ok((d.i32()?, decode_addr(d)?)))?;
+        let up = d.vec(9, |d| Ok((d.i32()?, decode_addr(kind, d)?)))?;
         let states = d.vec(8, pair)?;
         let weights = d.vec(8, pair)?;
         let pg_temp = decode_osds(d)?;

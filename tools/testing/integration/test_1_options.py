@@ -87,10 +87,44 @@ def test_all_crc_modes(t):
         t.umount()
 
 
+V1 = "10.77.0.1:6789/10.77.0.2:6789/10.77.0.3:6789"
+
+
+def test_msgr1(t):
+    """What no ms_mode means, and the line of container drivers: port 6789, and messages are signed."""
+    for options in ({"ms_mode": None}, {"ms_mode": "legacy"}, {"ms_mode": None, "nocephx_sign_messages": True},
+                    {"ms_mode": None, "nocrc": True}):
+        t.equal(t.mount2("user@$FSID.cephfs=/", t.options(mon_addr=V1, **options))[0], "OK", str(options))
+        check_mount(t)
+        t.ok(f"cd {M}/tree && find . -type f -exec cat {{}} + >/dev/null")
+        t.umount()
+    t.ok(f"echo $SECRET >/tmp/s; mount -t ceph {V1.replace('/', ',')}:/tree {M} "
+         "-o name=user,secretfile=/tmp/s,mds_namespace=cephfs,_netdev,ms_mode=legacy")
+    try:
+        t.equal(t.ok(f"ls {M}/d0/f0").strip(), f"{M}/d0/f0", "ls")
+        if t.rust:
+            t.check("(1)10.77.0.1:6789" in t.ok("cat /sys/kernel/debug/ceph/*/monmap"), "monmap shows other addresses")
+            t.check("(1)10.77.0" in t.ok("cat /sys/kernel/debug/ceph/*/mdsmap"), "mdsmap shows other addresses")
+    finally:
+        t.umount()
+
+
+def test_msgr1_and_msgr2_ports(t):
+    """The wrong port: what is spoken there is said, and what to do."""
+    if not t.rust:
+        t.skip("the C client does not say it")
+    for mode, port, words in ((None, 3300, ("speaks msgr2", "ms_mode=prefer-crc")), ("crc", 6789, ("speaks msgr1", "3300"))):
+        mark = t.g.mark()
+        options = t.options(ms_mode=mode, mon_addr=f"10.77.0.1:{port}", mount_timeout=3)
+        t.check(t.mount2("user@$FSID.cephfs=/", options)[0] != "OK", f"mounts with {mode} at {port}")
+        for word in words:
+            t.check(word in t.g.dmesg(mark), f"dmesg does not say {word}: {t.g.dmesg(mark)}")
+
+
 def test_other_ms_modes(t):
     if not t.rust:
         t.skip("the C client has them")
-    for mode in ("legacy", "secure", "prefer-secure"):
+    for mode in ("secure", "prefer-secure"):
         mark = t.g.mark()
         t.equal(t.mount2("user@$FSID.cephfs=/", t.options(ms_mode=mode))[0], "EINVAL", f"ms_mode={mode}")
         t.check(mode in t.g.dmesg(mark), f"dmesg does not name {mode}")

@@ -130,7 +130,11 @@ fn mdsmap_is_sane(map: &MdsMap, random: u32) {
     }
     for info in map.ranks() {
         assert!(info.rank < 0x100 && map.get(info.rank).is_some());
-        let _ = (map.addr(info.rank), map.is_in(info.rank), info.state.name());
+        let _ = (
+            map.addr(info.rank, AddrType::MSGR2),
+            map.is_in(info.rank),
+            info.state.name(),
+        );
     }
     let _ = map.is_available();
     // Whatever is believed of who serves a request: who is asked is active.
