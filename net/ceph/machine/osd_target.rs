@@ -116,8 +116,11 @@ pub struct Context<'a> {
     pub pick: &'a dyn Fn(&OsdMap, &OsdSet) -> usize,
     /// Where the group of a hash is: [`OsdMap::pg_to_up_acting`], or what is remembered of
     /// that ([`Placements`](super::placements::Placements)). Without memory for it, none.
-    pub place: &'a dyn Fn(&OsdMap, &Pool, PgId) -> Option<Arc<UpActing>>,
+    pub place: &'a Place<'a>,
 }
+
+/// Where a group is by a map.
+pub type Place<'a> = dyn Fn(&OsdMap, &Pool, PgId) -> Option<Arc<UpActing>> + 'a;
 
 /// Where a request goes.
 pub struct Target {

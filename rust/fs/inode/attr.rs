@@ -149,9 +149,9 @@ impl Stat {
     pub fn set_encrypted(&mut self, encrypted: bool) {
         let raw = self.raw();
         if encrypted {
-            raw.attributes |= bindings::STATX_ATTR_ENCRYPTED as u64;
+            raw.attributes |= u64::from(bindings::STATX_ATTR_ENCRYPTED);
         }
-        raw.attributes_mask |= bindings::STATX_ATTR_ENCRYPTED as u64;
+        raw.attributes_mask |= u64::from(bindings::STATX_ATTR_ENCRYPTED);
     }
 
     /// Says which fields are valid.
