@@ -60,8 +60,8 @@ $(obj)/rust/bindings_helpers_generated.rs: $(src)/rust/helpers/helpers.c \
 	$(call if_changed_dep,ext_bindgen)
 
 # The Rust symbols and helpers of libceph.ko that ceph.ko uses are exported to it, as
-# rust/exports.c of the kernel does with all of the kernel crate: their long names make up
-# a tenth of a module's read-only memory.
+# rust/exports.c of the kernel does with all of the kernel crate: their long names would
+# make up a fifteenth of the module's memory.
 quiet_cmd_rust_exports = EXPORTS $@
       cmd_rust_exports = { $(NM) -p --undefined-only $(filter $(exports-users),$^); \
 	$(NM) -p --defined-only $(filter-out $(exports-users),$(filter %.o,$^)); } | \

@@ -165,6 +165,8 @@ pub(super) struct Actor {
 }
 
 /// What a turn came to.
+// On the stack of the turn alone: memory of its own for what is asked would cost more.
+#[expect(clippy::large_enum_variant)]
 enum Step {
     /// Something moved.
     Again,
