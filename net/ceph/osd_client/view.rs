@@ -62,7 +62,11 @@ impl View {
         let slots = match self.sessions.as_ref() {
             Some(slots) => slots,
             None => {
-                let count = self.map.max_osd().min(Self::MAX_SESSIONS).next_power_of_two();
+                let count = self
+                    .map
+                    .max_osd()
+                    .min(Self::MAX_SESSIONS)
+                    .next_power_of_two();
                 let mut slots = KVVec::with_capacity(count, GFP_KERNEL).ok()?;
                 for _ in 0..count {
                     slots.push(SetOnce::new(), GFP_KERNEL).ok()?;
