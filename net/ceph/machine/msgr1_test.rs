@@ -21,7 +21,7 @@ impl msgr2::Crypto for Sums {
     fn hmac_sha256(&self, key: &[u8], parts: &[&[u8]]) -> Result<[u8; 32]> {
         let mut out = [0; 32];
         let bytes = parts.iter().flat_map(|part| part.iter());
-        for (i, byte) in bytes.chain(key).enumerate() {
+        for (i, byte) in Iterator::chain(bytes, key).enumerate() {
             out[i % 32] ^= byte.rotate_left(i as u32);
         }
         Ok(out)

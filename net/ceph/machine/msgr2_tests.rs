@@ -13,7 +13,7 @@ mod tests {
     use crate::wire::encode::Encoder;
     use crate::wire::msgr2::{
         banner, control_frame, message_head, AuthRequest, ClientIdent, Crypto, Epilogue, FrameHead,
-        Hello, MessageHead, Preamble, ServerIdent, SessionReconnect, Tag, CONTROL_MAX, CRC_LEN,
+        Hello, MessageHead, Preamble, ServerIdent, SessionReconnect, Tag, CRC_LEN,
         CRC_SEED, FRAME_HEAD_LEN, IDENT_LOSSY, PREAMBLE_LEN, SIGNATURE_LEN,
     };
     use crate::wire::types::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Timespec};
@@ -879,7 +879,7 @@ mod tests {
         e.bytes(&banner(1, 1)?)?;
         let preamble = Preamble {
             tag: Tag::AuthReplyMore,
-            segments: [CONTROL_MAX, 0, 0, 0],
+            segments: [crate::wire::msgr2::CONTROL_MAX, 0, 0, 0],
         };
         e.bytes(&preamble.encode(C))?;
         let mut bytes = KVVec::new();

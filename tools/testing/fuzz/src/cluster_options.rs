@@ -87,7 +87,7 @@ pub(crate) fn cluster_options(raw: &[u8]) {
             }
             Ok(options)
         },
-        |options| {
+        |mut options| {
             let text = options.shown(true).to_string();
             assert!(!text.contains([' ', '\n', '\t']));
             assert!(options.same_behaviour(&options));

@@ -131,7 +131,7 @@ fn mdsmap_is_sane(map: &MdsMap, random: u32) {
     for info in map.ranks() {
         assert!(info.rank < 0x100 && map.get(info.rank).is_some());
         let _ = (
-            map.addr(info.rank, AddrType::MSGR2),
+            map.addr(info.rank, ceph_proto::wire::types::AddrType::MSGR2),
             map.is_in(info.rank),
             info.state.name(),
         );
