@@ -13,8 +13,8 @@ mod tests {
     use crate::wire::encode::Encoder;
     use crate::wire::msgr2::{
         banner, control_frame, message_head, AuthRequest, ClientIdent, Crypto, Epilogue, FrameHead,
-        Hello, MessageHead, Preamble, ServerIdent, SessionReconnect, Tag, CRC_LEN,
-        CRC_SEED, FRAME_HEAD_LEN, IDENT_LOSSY, PREAMBLE_LEN, SIGNATURE_LEN,
+        Hello, MessageHead, Preamble, ServerIdent, SessionReconnect, Tag, CRC_LEN, CRC_SEED,
+        FRAME_HEAD_LEN, IDENT_LOSSY, PREAMBLE_LEN, SIGNATURE_LEN,
     };
     use crate::wire::types::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Timespec};
     use core::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -417,6 +417,7 @@ impl<O: Unpin> Intake<'_, O> {
 #[kunit_tests(ceph_messenger_inbound)]
 mod tests {
     use super::*;
+    use ceph_proto::machine::protocol::Version;
     use ceph_proto::wire::{
         msgr2::MessageHead,
         types::{EntityAddr, EntityName, EntityType},
@@ -424,7 +425,8 @@ mod tests {
 
     fn machine() -> Machine {
         let (kind, num) = (EntityType::OSD, 1);
-        Machine::new(EntityName { kind, num }, EntityAddr::BLANK, true)
+        let name = EntityName { kind, num };
+        Machine::new(Version::V2, name, EntityAddr::BLANK, true)
     }
 
     fn header(tid: u64, data_len: u32) -> Header {

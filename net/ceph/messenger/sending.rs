@@ -172,7 +172,7 @@ mod tests {
     use super::super::{crypto::KernelCrypto, message::Parts};
     use super::*;
     use ceph_proto::machine::framer::{segment_crcs, Framer};
-    use ceph_proto::wire::msgr2::{Epilogue, CRC_SEED, EPILOGUE_LEN, FRAME_HEAD_LEN};
+    use ceph_proto::wire::msgr2::{Crypto as _, Epilogue, CRC_SEED, EPILOGUE_LEN, FRAME_HEAD_LEN};
 
     const HEAD: usize = FRAME_HEAD_LEN;
 

@@ -252,7 +252,7 @@ mod tests {
         use crate::wire::types::AddrType;
         for (text, want) in [
             (
-                "10.77.0.99:0",
+                "10.77.0.99:3300",
                 &br#"{ "prefix": "osd blocklist", "blocklistop": "add", "addr": "10.77.0.99:3300/77" }"#[..],
             ),
             (

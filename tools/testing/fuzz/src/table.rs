@@ -47,7 +47,7 @@ pub const TARGETS: &[Target] = targets! {
     net::mon_replies, 128: "mon::subscribe_ack" "mon_request::StatfsRequest::decode"
         "mon_request::GetVersion::decode" "mon_request::Command::decode"
         "mon_request::get_version_handle";
-    net::monmap, 2048: "monmap::MonMap::decode";
+    net::monmap, 2048: "monmap::MonMap::decode" "monmap::MonMap::decode_for";
     net::addrs_text, 256: "monmap::parse_addrs";
     net::preamble, 64: "msgr2::Preamble::decode";
     net::epilogue, 32: "msgr2::Epilogue::decode";
@@ -73,9 +73,10 @@ pub const TARGETS: &[Target] = targets! {
     maps::pool, 512: "osdmap_pool::Pool::decode";
     maps::crush, 4096: "map::CrushMap::decode";
     maps::crush_rule, 4096: "mapper::do_rule";
-    maps::osdmap, 8192: "osdmap::OsdMap::decode";
+    maps::osdmap, 8192: "osdmap::OsdMap::decode" "osdmap::OsdMap::decode_for";
     maps::osdmap_place, 8192: "placement::OsdMap::pg_to_up_acting";
-    maps::osdmap_inc, 4096: "osdmap_inc::Incremental::decode";
+    maps::osdmap_inc, 4096: "osdmap_inc::Incremental::decode"
+        "osdmap_inc::Incremental::decode_for";
     maps::osdmap_apply, 12288: "osdmap_inc::OsdMap::apply";
     cluster_options::cluster_options, 256: "options::Options::parse";
     fs::client_caps, 1024: "client_caps::ClientCaps::decode";
@@ -101,6 +102,7 @@ pub const TARGETS: &[Target] = targets! {
     fs::mount_options, 256: "options::MountOptions::set";
     machines::messenger::messenger, 512: "machine::msgr2" "machine::msgr2_handshake"
         "machine::msgr2_reader" "machine::framer" "machine::fault";
+    machines::msgr1::msgr1, 512: "machine::msgr1" "machine::protocol";
     machines::auth::auth_client, 512: "machine::auth";
     machines::mon::hunt, 256: "machine::hunt";
     machines::mon::subs, 256: "machine::subs";

@@ -6,6 +6,7 @@ pub(crate) mod files;
 pub(crate) mod listing;
 pub(crate) mod messenger;
 pub(crate) mod mon;
+pub(crate) mod msgr1;
 pub(crate) mod osd_request;
 pub(crate) mod osd_target;
 pub(crate) mod registry;
