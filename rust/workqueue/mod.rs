@@ -209,7 +209,7 @@ mod tests {
             time::secs(3600)
         ));
         assert!(DelayedTask::<_, 2>::queue(c.clone()));
-        core::mem::forget(queue.clone());
+        let forgotten = core::mem::ManuallyDrop::new(queue.clone());
         close_all(queues.module());
         let runs = c.runs.load(Relaxed);
         assert_eq!(runs % 100, 0);
@@ -222,6 +222,8 @@ mod tests {
         kernel::time::delay::fsleep(kernel::time::Delta::from_millis(30));
         assert_eq!(c.runs.load(Relaxed), runs);
         assert!(Arc::into_unique_or_drop(c).is_some());
+        // kmemleak watches the tests: what was forgotten is given back when all is over.
+        drop(core::mem::ManuallyDrop::into_inner(forgotten));
         Ok(())
     }
 

@@ -110,7 +110,9 @@ pub(super) fn do_rule(
         let Some((emit, places)) = block(steps, max) else {
             return 0;
         };
-        let (inside, rest) = steps.split_at(emit);
+        let Some((inside, rest)) = steps.split_at_checked(emit) else {
+            return 0;
+        };
         let Some((take, choose)) = inside.split_first() else {
             return 0;
         };

@@ -801,7 +801,7 @@ impl Machine {
             encode_addr(&mut e, &identity.addr)?;
         }
         let connect = Connect {
-            features: identity.supported,
+            features: identity.supported & self.known(),
             // As large as it is in msgr2; nobody connects so often.
             global_seq: u32::try_from(identity.global_seq).unwrap_or(u32::MAX),
             connect_seq: self.session.connect_seq,
@@ -832,7 +832,7 @@ impl Machine {
                 if identity.required & !reply.features != 0 {
                     return Err(missing_features());
                 }
-                self.session.peer_features = reply.features;
+                self.session.peer_features = reply.features & self.known();
                 self.session.lossy = reply.flags & CONNECT_LOSSY != 0;
                 if self.authorizer.is_empty() {
                     self.ready(&[])?;
@@ -877,6 +877,16 @@ impl Machine {
             _ => Err(Fault::protocol(
                 "protocol error, garbage tag during connect",
             )),
+        }
+    }
+
+    /// The features that we may say we know. A server refuses each unsigned message of a client
+    /// that could sign it; one that wants signatures then says so, and others do without.
+    fn known(&self) -> u64 {
+        if self.sign {
+            u64::MAX
+        } else {
+            !MSG_AUTH
         }
     }
 

@@ -330,12 +330,36 @@ mod tests {
         assert_eq!(open(&mut m, &c), Ok(()));
         let refused = feed(&mut m, &c, &message(1, [b"f", b"", b""], 4)?, 100).err();
         assert!(refused.is_some_and(|fault| fault.why.contains("signature")));
-        // Who has opted out does not look at them.
-        let (name, place) = (m.peer, m.peer_addr);
-        let (mut m, c) = (Machine::new(name, place, true, false), Sums);
+        Ok(())
+    }
+
+    #[test]
+    fn who_does_not_sign_says_so() -> Result {
+        let peer = EntityName {
+            kind: EntityType::MDS,
+            num: 0,
+        };
+        let unsigned = || Machine::new(peer, addr(6_800, 7), true, false);
+        let (mut m, c) = (unsigned(), Sums);
+        let Ok(output) = begin(&mut m, &c, usize::MAX) else {
+            return Err(EINVAL);
+        };
+        let mut d = Decoder::new(&output);
+        d.skip(BANNER.len() + crate::wire::msgr1::ADDR_LEN)?;
+        assert_eq!(d.u64()?, FEATURES & !MSG_AUTH);
+        // Then messages have the footer without a signature, in both directions.
+        let mut m = unsigned();
         assert_eq!(open(&mut m, &c), Ok(()));
-        let taken = feed(&mut m, &c, &message(1, [b"f", b"", b""], 4)?, 100);
+        let mut bytes = message(1, [b"f", b"", b""], 4)?;
+        let at = bytes.len() - FOOTER_LEN;
+        let footer = Footer::decode(Decoder::new(&bytes[at..]).chunk()?)?;
+        bytes.truncate(at);
+        let (old, len) = footer.encode(false);
+        bytes.extend_from_slice(&old[..len], GFP_KERNEL)?;
+        let taken = feed(&mut m, &c, &bytes, 100);
         assert!(matches!(taken, Ok(Some(Action::Message))));
+        let (_, bytes) = m.message(&c, MessageHead::default(), [0; 3])?;
+        assert_eq!(m.message_tail(&c, &bytes, b"", b"", 0)?.1, len);
         Ok(())
     }
 

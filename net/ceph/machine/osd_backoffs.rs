@@ -75,11 +75,10 @@ impl Backoffs {
             back: 0,
         };
         let at = self.behind(&entry.spg, begin);
-        self.entries.push(entry, GFP_KERNEL)?;
-        // From the end to its place.
-        if let Some(tail) = self.entries.get_mut(at..) {
-            tail.rotate_right(1);
-        }
+        self.entries.reserve(1, GFP_KERNEL)?;
+        self.entries
+            .insert_within_capacity(at, entry)
+            .map_err(|_| EINVAL)?;
         self.bytes = bytes;
         self.measure(&backoff.spg);
         Ok(true)

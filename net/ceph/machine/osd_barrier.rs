@@ -28,6 +28,9 @@ struct Claim<T> {
 pub struct Barrier<T> {
     confirmed: u32,
     claims: KVec<Claim<T>>,
+    // The monitors are being asked. A map may confirm all that they are asked for meanwhile,
+    // and a second question would have the answer to the first one taken for its own.
+    asking: bool,
 }
 
 impl<T> Barrier<T> {
@@ -36,6 +39,7 @@ impl<T> Barrier<T> {
         Self {
             confirmed: 0,
             claims: KVec::new(),
+            asking: false,
         }
     }
 
@@ -97,18 +101,20 @@ impl<T> Barrier<T> {
     /// Whether the monitors have to be asked now. Those that are due are being asked for then;
     /// there is one question at a time.
     pub fn ask(&mut self) -> bool {
-        if self.claims.iter().any(|claim| claim.asked) {
+        if self.asking {
             return false;
         }
         for claim in self.claims.iter_mut() {
             claim.asked = true;
         }
-        !self.claims.is_empty()
+        self.asking = !self.claims.is_empty();
+        self.asking
     }
 
     /// The monitors have answered, or could not be asked. Returns a false barrier, which is
     /// lowered to what they say; to be called again until there is none.
     pub fn answer(&mut self, newest: Result<u32>) -> Option<(T, u32)> {
+        self.asking = false;
         let Ok(newest) = newest else {
             for claim in self.claims.iter_mut() {
                 claim.asked = false;
@@ -190,6 +196,20 @@ mod tests {
         assert_eq!((barrier.epoch(), barrier.ask()), (20, true));
         assert_eq!(answer(&mut barrier, Ok(19)), Some((3, 20)));
         assert_eq!((barrier.epoch(), barrier.ask()), (19, false));
+        Ok(())
+    }
+
+    #[test]
+    fn one_question_at_a_time() -> Result {
+        let mut barrier = Barrier::new();
+        raise(&mut barrier, 0, 12)?;
+        assert!(barrier.ask());
+        // The map confirms it before the monitors answer; they may not know of the next one.
+        barrier.map(12);
+        raise(&mut barrier, 1, 14)?;
+        assert!(!barrier.ask());
+        assert!(answer(&mut barrier, Ok(13)).is_none());
+        assert_eq!((barrier.epoch(), barrier.ask()), (14, true));
         Ok(())
     }
 

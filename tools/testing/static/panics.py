@@ -20,6 +20,8 @@ ALLOWED = [
      r'|push_within_capacity_unchecked)\b', r'panic_const_(add|sub|mul)_overflow|_len_fail',
      'a length or capacity is at most isize::MAX, so neither doubling it nor adding '
      'what was reserved overflows; len <= capacity is an invariant of Vec'),
+    (r'rust/kernel/alloc/kvec\.rs:\?', r'::osd_table::copy::', r'panic_const_(add|sub)_overflow',
+     'as above: several of these calls, merged, which have no line any more'),
     (r'rust/kernel/alloc/kvec\.rs', r'::extend_with\b', r'panic_bounds_check',
      'n > 0 elements were reserved'),
     (r'rust/kernel/alloc/kvec\.rs', r'::(remove|retain|insert_within_capacity)\b',
@@ -34,8 +36,10 @@ ALLOWED = [
      'steps through values of ours (sum, product, ranges) can overflow'),
     (r'library/core/src/slice/sort/', r'', r'panic_on_ord_violation',
      'what is sorted here is ordered by integers'),
-    (r'library/core/src/slice/mod\.rs', r'>::is_sorted', r'slice_end_index_len_fail',
-     'windows of two lie within the slice'),
+    (r'library/core/src/slice/mod\.rs', r'>::is_sorted',
+     r'slice_(end_index_len|index_order)_fail', 'windows of two lie within the slice'),
+    (r'library/core/src/num/mod\.rs', r'::from_str_radix', r'panic_const_(add|mul)_overflow',
+     'it calculates without checks only where so few digits cannot overflow'),
     (r'^/src/', r'', r'panic_const_(add|sub|mul)_overflow',
      'clippy refuses all arithmetic of ours that could overflow; the line is that of a call '
      'into core or a vector, which was merged with another'),
