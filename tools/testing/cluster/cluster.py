@@ -308,6 +308,13 @@ class Cluster:
             if time.monotonic() > kick and any("laggy" in s for s in self._pg_states()):
                 kick = time.monotonic() + 30
                 self.mon("osd down", ids=[str(i) for i in self.osd_ids])
+            # The timer of an MDS whose monitor ended while it had a client blocklisted may
+            # stand still, and with it what the MDS says of its health.
+            if time.monotonic() > kick and "MDS_SLOW_REQUEST" in why:
+                kick = time.monotonic() + 30
+                for x in self.mon_json("status")["fsmap"]["by_rank"]:
+                    if not json.loads(self.daemon(f"mds.{x['name']}", "dump_ops_in_flight"))["num_ops"]:
+                        self.mon("mds fail", role_or_gid=x["name"])
             if time.monotonic() > end:
                 raise ClusterError(f"the cluster is not healthy after {timeout:.0f} s: {why}; "
                                    f"logs: {self.logs}")

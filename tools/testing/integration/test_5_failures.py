@@ -282,6 +282,7 @@ def test_deleted_namespace(t):
         t.ok(f"{inside} sh -c 'ip link set lo up && {config}' && "
              f"{inside} mount -i -t ceph \"{NEW}\" {at} -o \"{t.options()},noshare\"", 90)
         t.ok(f"cat {at}/sizes/4194304 >/dev/null", 60)
+        client = t.ok("echo /sys/kernel/debug/ceph/*").strip().rpartition(".client")[2]
         t.check(not is_back(), "the mount is in the wrong namespace")
         t.ok(f"{inside} ip link set eth0 down; echo 3 >/proc/sys/vm/drop_caches")
         # So that there is something which could not be sent, on each connection.
@@ -298,5 +299,8 @@ def test_deleted_namespace(t):
         t.run("ip netns del gone 2>/dev/null; true")
         t.wait("the interface is back", is_back, 600)
         t.ok(config)
+    # It could not close its session, and has capabilities that the next read needs.
+    t.cluster.ceph("tell", active_mds(t), "session", "evict", client)
     t.mount()
     t.ok(f"cat {M}/sizes/4194304 >/dev/null", 60)
+    t.cluster.wait_health()
