@@ -107,31 +107,6 @@ def mount_as(t, name, mds, path="/"):
     t.ok(f"mount -t ceph {name}@$FSID.cephfs={path} {M} -o mon_addr=$MONS,secret={key},ms_mode=crc", 90)
 
 
-def test_capability_of_the_key_for_users(t):
-    """Who the key's capability is not for does not get what is in memory for others, either."""
-    # Of this Ceph, uid=0 in a capability is anyone; so it is mounted for a user that it names.
-    key = t.cluster.add_client("client.users", mon="allow r", mds="allow r uid=1000, allow r uid=1001",
-                               osd="allow rw tag cephfs data=cephfs")
-    t.umount_all()
-    t.python(f"""
-import ctypes, os
-libc = ctypes.CDLL(None, use_errno=True)
-libc.setfsuid(1000)
-options = "mon_addr=" + os.environ["MONS"] + ",secret={key},ms_mode=crc"
-source = "users@" + os.environ["FSID"] + ".cephfs=/"
-if libc.mount(source.encode(), b"{M}", b"ceph", 0, options.encode()):
-    raise OSError(ctypes.get_errno(), "mount")
-""", 90)
-    for _ in range(2):
-        for uid in (1000, 1001):
-            t.check(may(t, uid, uid, f"cat {M}/tree/d0/f0") and may(t, uid, uid, f"ls {M}/tree/d0"), f"not {uid}")
-        if t.rust:  # the C client allows what no grant is for
-            for uid in (0, 2000):
-                t.check(not may(t, uid, uid, f"cat {M}/tree/d0/f0"), f"{uid} may read")
-                t.check(not may(t, uid, uid, f"ls {M}/tree/d0"), f"{uid} may list")
-    t.umount()
-
-
 def test_capability_of_the_key_for_a_path(t):
     """Below the path, also of a mount that begins there, no server is asked to open what is in memory."""
     for name, path, sub in (("path", "/tree/d1", ""), ("above", "/tree", "/d1")):

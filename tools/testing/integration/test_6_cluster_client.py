@@ -260,10 +260,10 @@ def test_damaged_bytes(t):
 
 
 def test_command_text(t):
-    """The monitors take the command that wire/mon.rs makes, as text (its frame is tested there)."""
+    """The monitors take the command that wire/mon_request.rs makes, as text (its frame is tested there)."""
     text = '{ "prefix": "osd blocklist", "blocklistop": "add", "addr": "10.77.0.99:3300/77" }'
-    source = open("/src/net/ceph/wire/mon.rs").read()
-    t.check(text in source, "the text of the test in wire/mon.rs is another one")
+    source = open("/src/net/ceph/wire/mon_request.rs").read()
+    t.check(text in source, "the text of the test in wire/mon_request.rs is another one")
     t.cluster.mon("status")
     ret, _, err = t.cluster._rados.mon_command(text, b"", timeout=30)
     t.equal(ret, 0, err)
