@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Mounting: sources, options, and every way in which it fails."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -237,16 +238,26 @@ def test_ignored_options_are_said(t):
         t.umount()
 
 
+@contextlib.contextmanager
+def folder_for_now(t, d):
+    """A folder in the root that leaves no trace: later tests compare the whole tree with its manifest."""
+    before = os.stat(t.fuse.path)
+    os.makedirs(d)
+    try:
+        yield
+    finally:
+        shutil.rmtree(d)
+        os.utime(t.fuse.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def test_path_that_is_not_utf8(t):
     """Paths are bytes."""
     d = os.fsencode(t.fuse.path) + b"/p\xe4th\xff"
-    os.makedirs(d, exist_ok=True)
-    open(d + b"/inside", "w").close()
-    t.equal(t.mount2("user@$FSID.cephfs=/\"$'p\\xe4th\\xff'\"", t.options())[0], "OK", "mount")
-    t.equal(t.ok(f"ls {M}"), "inside\n", "content")
-    t.umount()
-    # Tests that compare the whole tree with its manifest come later.
-    shutil.rmtree(d)
+    with folder_for_now(t, d):
+        open(d + b"/inside", "w").close()
+        t.equal(t.mount2("user@$FSID.cephfs=/\"$'p\\xe4th\\xff'\"", t.options())[0], "OK", "mount")
+        t.equal(t.ok(f"ls {M}"), "inside\n", "content")
+        t.umount()
     mark = t.g.mark()
     r = t.mount2("\"$'h\\xff'\":/", t.options(mon_addr=None))[0]
     t.equal(r, "EINVAL", "a host that is no text")
@@ -256,18 +267,17 @@ def test_path_that_is_not_utf8(t):
 def test_caps_max(t):
     """What is not used goes, once there is more than the option says (and than a listing may bring)."""
     d = f"{t.fuse.path}/crowd"
-    os.makedirs(d, exist_ok=True)
-    for i in range(1500):
-        open(f"{d}/{i}", "w").close()
-    t.equal(t.mount2(NEW, t.options(caps_max=1000, readdir_max_entries=100))[0], "OK", "mount")
-    t.ok(f"ls -l {M}/crowd >/dev/null", 120)
+    with folder_for_now(t, d):
+        for i in range(1500):
+            open(f"{d}/{i}", "w").close()
+        t.equal(t.mount2(NEW, t.options(caps_max=1000, readdir_max_entries=100))[0], "OK", "mount")
+        t.ok(f"ls -l {M}/crowd >/dev/null", 120)
 
-    def used():
-        return int(t.ok("grep ^used /sys/kernel/debug/ceph/*/caps").split()[1])
-    t.wait(f"{used()} capabilities are too many", lambda: used() <= 1024, 60)
-    t.ok(f"ls -l {M}/crowd >/dev/null", 120)
-    t.umount()
-    shutil.rmtree(d)
+        def used():
+            return int(t.ok("grep ^used /sys/kernel/debug/ceph/*/caps").split()[1])
+        t.wait(f"{used()} capabilities are too many", lambda: used() <= 1024, 60)
+        t.ok(f"ls -l {M}/crowd >/dev/null", 120)
+        t.umount()
 
 
 def test_caps_wanted_delay(t):
