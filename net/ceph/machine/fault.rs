@@ -3,7 +3,7 @@
 use core::fmt;
 use kernel::prelude::*;
 
-use crate::errno::{ebadmsg, eproto};
+use crate::errno::{ebadmsg, eproto, eprotonosupport};
 
 /// Why a connection cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,14 @@ impl Fault {
         Self {
             error: ebadmsg(),
             why,
+        }
+    }
+
+    /// One side requires what the other does not have.
+    pub fn missing_features() -> Self {
+        Self {
+            error: eprotonosupport(),
+            why: "missing required protocol features",
         }
     }
 

@@ -830,7 +830,7 @@ impl Machine {
             }
             tag::READY | tag::SEQ => {
                 if identity.required & !reply.features != 0 {
-                    return Err(missing_features());
+                    return Err(Fault::missing_features());
                 }
                 self.session.peer_features = reply.features & self.known();
                 self.session.lossy = reply.flags & CONNECT_LOSSY != 0;
@@ -870,7 +870,7 @@ impl Machine {
             }
             tag::FEATURES => {
                 self.missing_features = reply.features & !identity.supported;
-                Err(missing_features())
+                Err(Fault::missing_features())
             }
             tag::BADPROTOVER => Err(Fault::protocol("protocol version mismatch")),
             tag::WAIT => Err(Fault::protocol("protocol error, got WAIT as client")),
@@ -1081,13 +1081,6 @@ impl Machine {
             State::Connect | State::AuthMore | State::AuthDone | State::Seq => "V1_CONNECT_MSG",
             State::Open => "OPEN",
         }
-    }
-}
-
-fn missing_features() -> Fault {
-    Fault {
-        error: eprotonosupport(),
-        why: "missing required protocol features",
     }
 }
 

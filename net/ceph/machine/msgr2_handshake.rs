@@ -4,7 +4,7 @@
 use kernel::prelude::*;
 
 use super::{Action, Fault, Framer, Machine, Session, State};
-use crate::errno::{eaddrnotavail, eprotonosupport};
+use crate::errno::eaddrnotavail;
 use crate::wire::decode::Decoder;
 use crate::wire::msgr2::{
     client_addr, msgr2_addr, AuthBadMethod, AuthDone, AuthRequest, ClientIdent, Crypto, Hello,
@@ -140,7 +140,7 @@ impl Machine {
         required: u64,
     ) -> Result<(), Fault> {
         if supported & FEATURE_REVISION_1 == 0 || required & !FEATURE_REVISION_1 != 0 {
-            return Err(missing_features());
+            return Err(Fault::missing_features());
         }
         let hello = Hello {
             entity: EntityType::CLIENT,
@@ -199,7 +199,7 @@ impl Machine {
             (State::Connecting, Tag::ServerIdent) => self.server_ident(ServerIdent::decode(d)?),
             (State::Connecting, Tag::IdentMissingFeatures) => {
                 self.missing_features = d.u64()?;
-                Err(missing_features())
+                Err(Fault::missing_features())
             }
             (State::Reconnecting, Tag::SessionReconnectOk) => {
                 let received = d.u64()?;
@@ -235,7 +235,7 @@ impl Machine {
             return Err(Fault::protocol("wrong peer at address"));
         }
         if self.required & !ident.supported != 0 {
-            return Err(missing_features());
+            return Err(Fault::missing_features());
         }
         self.session.peer_features = ident.supported;
         self.session.lossy = ident.flags & IDENT_LOSSY != 0;
@@ -250,13 +250,6 @@ impl Machine {
         self.deadline = None;
         self.transcript_in = KVVec::new();
         self.transcript_out = KVVec::new();
-    }
-}
-
-fn missing_features() -> Fault {
-    Fault {
-        error: eprotonosupport(),
-        why: "missing required protocol features",
     }
 }
 
